@@ -1,0 +1,307 @@
+"""What the core asks of the world. Adapters implement these; one contract suite a port runs on each of them.
+
+Rules of this room:
+- Protocols only. Every wait has a deadline that the adapter keeps; every error is one of `ingest.errors`.
+- Anything that lives in a process for long has `ping()` (raises what is wrong) and `close()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from ingest.ledger import LedgerImage
+from ingest.models import Account, AccountState, OutgoingEvent, PollReport, Record, Secret, StreamEntry, Tls
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What TLS settled on: protocol version and the end of the certificate's validity."""
+
+    version: str
+    not_after: datetime | None
+
+
+class ByteStream(Protocol):
+    """One connection to a server."""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Send all of it, or raise ConnectionLost."""
+        ...
+
+    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
+        """At least one octet, or b"" at the end of the stream; ConnectionLost if nothing came in time."""
+        ...
+
+    def start_tls(self) -> None:
+        """Encrypt from here on; the certificate is verified against the account's host name and CA set."""
+        ...
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What TLS settled on, None while in plaintext."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection; never raises."""
+        ...
+
+
+class Dialer(Protocol):
+    """Opens connections: resolves once, checks every address against the policy, connects to a checked one."""
+
+    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
+        """Connect (and, for implicit TLS, shake hands); HostUnreachable, CertificateRejected, AccountMisconfigured."""
+        ...
+
+
+class Spool(Protocol):
+    """One message on its way: in memory up to a limit, then in a temporary file, hashed as it comes."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; only before `seal`."""
+        ...
+
+    def seal(self) -> None:
+        """No more writes; `buffer`, `sha256` and `open` work from here on."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Octets so far."""
+        ...
+
+    @property
+    def sha256(self) -> bytes:
+        """Of all octets, 32 of them."""
+        ...
+
+    @property
+    def buffer(self) -> memoryview:
+        """The whole message, read-only (memory or a mapped file)."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """A seekable reader of its own over the whole message."""
+        ...
+
+    def close(self) -> None:
+        """Give memory and file back."""
+        ...
+
+
+class SpoolFactory(Protocol):
+    """Makes spools."""
+
+    def __call__(self) -> Spool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Where an object lies, and whether it lay there already."""
+
+    url: str
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object's size and metadata."""
+
+    size: int
+    metadata: Mapping[str, str]
+
+
+class ObjectStore(Protocol):
+    """Content-addressed objects. Puts are idempotent; the store verifies the SHA-256 on the way in."""
+
+    def put(
+        self, key: str, body: BinaryIO, *, size: int, sha256: bytes, content_type: str, metadata: Mapping[str, str]
+    ) -> Put:
+        """Store `size` octets of a seekable body under the key; StoreUnavailable or StoreRefused."""
+        ...
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Size and metadata, or None where there is no such object."""
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Stream an object; StoreRefused where there is none."""
+        ...
+
+    def url(self, key: str) -> str:
+        """The address an event carries: s3://bucket/key or file:///path."""
+        ...
+
+    def ping(self) -> None:
+        """Raise what is wrong (unreachable, bucket missing, wrong secret, not writable)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Secrets(Protocol):
+    """Fetches passwords inside the poll."""
+
+    def resolve(self, reference: str) -> Secret:
+        """The secret behind `env:`, `file:` or `sealed:`; SecretUnavailable."""
+        ...
+
+    def seal(self, literal: str) -> str:
+        """A `sealed:` reference for a literal, encrypted under the installation's key; ConfigurationError without one."""
+        ...
+
+
+class Lease(Protocol):
+    """Who may write for an account now. A token is 128 random bits, compared for equality."""
+
+    def acquire(self, account_id: str) -> str | None:
+        """A fresh fencing token, or None while another holds the lease. Moves the due time past the claim."""
+        ...
+
+    def renew(self, account_id: str, token: str) -> None:
+        """Hold it for another TTL; LeaseLost for a token that no longer holds."""
+        ...
+
+    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
+        """In one step: write what was learnt, set the next due time, free the lease. False for a stale token."""
+        ...
+
+
+class Ledger(Protocol):
+    """What of a maildrop was already seen, and the one step that commits a message."""
+
+    def load(self, account_id: str) -> LedgerImage:
+        """The records as they are; an image of no records where there is none."""
+        ...
+
+    def commit(
+        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+    ) -> None:
+        """Check fence, generation, length and types, add the event, then append the records; `image` follows.
+
+        A retry of one's own lost reply succeeds. LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable.
+        """
+        ...
+
+    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
+        """Replace all records, under a new generation; same errors as `commit`."""
+        ...
+
+    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
+        """How often this message failed by its own fault; `count` adds one before the work that may fail."""
+        ...
+
+    def settle(self, account_id: str, token: str) -> None:
+        """Wait until enough replicas have what was written (before a QUIT that may delete); StateUnavailable."""
+        ...
+
+
+class Schedule(Protocol):
+    """Due times. A claim is atomic, so two beats are harmless."""
+
+    def claim(self, limit: int) -> list[str]:
+        """At most `limit` due account ids, each pushed ahead by the claim's TTL."""
+        ...
+
+    def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
+        """Make them due in so many seconds, whether known or not."""
+        ...
+
+    def add(self, account_ids: Iterable[str]) -> None:
+        """Make unknown ones due now; known ones keep their time."""
+        ...
+
+    def drop(self, account_ids: Iterable[str]) -> None:
+        """Forget them (paused or removed)."""
+        ...
+
+    def due_in(self, account_ids: Sequence[str]) -> dict[str, float]:
+        """Seconds until each is due (negative: overdue); unscheduled ones are absent."""
+        ...
+
+    def states(self, account_ids: Sequence[str]) -> dict[str, AccountState]:
+        """What their polls remember; a fresh state where there is none."""
+        ...
+
+    def reset(self, account_ids: Iterable[str]) -> None:
+        """Forget back-off and failures (the account changed) and make them due now."""
+        ...
+
+    def erase(self, account_id: str) -> None:
+        """Forget ledger, state, attempts and due time."""
+        ...
+
+
+class AccountRegistry(Protocol):
+    """The accounts, by id."""
+
+    def get(self, account_ids: Sequence[str]) -> dict[str, Account]:
+        """Those that exist."""
+        ...
+
+    def all(self) -> list[Account]:
+        """All of them, by id."""
+        ...
+
+    def put(self, accounts: Iterable[Account]) -> None: ...
+
+    def remove(self, account_ids: Iterable[str]) -> None: ...
+
+
+class EventLog(Protocol):
+    """The event stream, all shards of it."""
+
+    def append(self, account_id: str, event: OutgoingEvent) -> None:
+        """Add an event that belongs to no message."""
+        ...
+
+    def tail(
+        self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None
+    ) -> Iterator[StreamEntry | None]:
+        """Entries as they come, None about once a second while idle; ends after `timeout_s` without an entry.
+
+        With a group, each entry counts as acknowledged when the next one is asked for.
+        """
+        ...
+
+    def length(self) -> int:
+        """Entries in all shards."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Queues polls for the cluster."""
+
+    def submit(self, account_ids: Sequence[str], *, expires_s: float) -> None:
+        """Queue one batch; BrokerUnavailable."""
+        ...
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Telemetry(Protocol):
+    """Where figures and log lines go. Never raises."""
+
+    def poll_finished(self, report: PollReport) -> None: ...
+
+    def message_failed(self, account_id: str, code: str, detail: str) -> None: ...
+
+    def ticked(self, claimed: int, batches: int) -> None: ...
