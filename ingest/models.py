@@ -134,7 +134,7 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The header fields an event carries, decoded. `received` is the newest Received date, `date` the sender's claim."""
+    """The header fields an event carries, decoded. `received`: newest Received date; `date`: the sender's claim."""
 
     message_id: str | None = None
     in_reply_to: str | None = None
@@ -216,7 +216,7 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One remembered listed occurrence: 8 octets of UIDL digest, 8 of identity digest, kind, minutes since the epoch."""
+    """One remembered listed occurrence: UIDL and identity digest (8 octets each), kind, minutes since the epoch."""
 
     uidl: bytes
     identity: bytes

@@ -163,7 +163,7 @@ class Secrets(Protocol):
         ...
 
     def seal(self, literal: str) -> str:
-        """A `sealed:` reference for a literal, encrypted under the installation's key; ConfigurationError without one."""
+        """A `sealed:` reference for a literal, encrypted under our key; ConfigurationError without one."""
         ...
 
 
