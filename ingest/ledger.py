@@ -22,6 +22,7 @@ HEADER_BYTES = 16
 RECORD_BYTES = 20
 _MINUTES_MASK = (1 << 28) - 1
 NO_IDENTITY = bytes(8)
+NO_UIDL = bytes(8)
 
 
 def uidl_digest(uidl: bytes) -> bytes:
@@ -32,6 +33,11 @@ def uidl_digest(uidl: bytes) -> bytes:
 def new_header() -> bytes:
     """A header with a fresh generation."""
     return MAGIC + secrets.token_bytes(8)
+
+
+def next_header(header: bytes) -> bytes:
+    """The header after a rewrite: the same for each try of one rewrite, so that a lost reply can be recognised."""
+    return MAGIC + hashlib.sha256(header).digest()[:8]
 
 
 def encode(records: Iterable[Record]) -> bytes:
@@ -52,15 +58,17 @@ class LedgerImage:
 
     Args:
         value: the whole value, or b"" where there is none yet (a fresh generation is made up then).
+        now_minutes: the ledger's own clock when it was read, minutes since the epoch.
     """
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, now_minutes: int = 0) -> None:
         if value and (len(value) < HEADER_BYTES or value[: len(MAGIC)] != MAGIC):
             raise ValueError("not a ledger of this version")
         if value and (len(value) - HEADER_BYTES) % RECORD_BYTES:
             raise ValueError("the ledger ends in a broken record")
         self.header = value[:HEADER_BYTES] or new_header()
         self.exists = bool(value)
+        self.now_minutes = now_minutes
         self._by_uidl: dict[bytes, list[Record]] = {}
         self._by_identity: dict[bytes, list[Record]] = {}
         self._count = 0

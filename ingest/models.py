@@ -206,12 +206,17 @@ class StoredPart:
 
 
 class Kind(enum.IntEnum):
-    """What a ledger record says of its message (4 bits)."""
+    """What a ledger record says of its message (4 bits).
+
+    DELETED: the server confirmed a session that deleted it. The record goes once a complete listing no longer shows
+    the UIDL; should it still be shown, its content decides whether it is the same message or a reused UIDL.
+    """
 
     STORED = 1
     SEEDED = 2
     SKIPPED = 3
     QUARANTINED = 4
+    DELETED = 5
 
 
 @dataclass(frozen=True, slots=True)

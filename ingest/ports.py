@@ -207,7 +207,7 @@ class Ledger(Protocol):
         """How often this message failed by its own fault; `count` adds one before the work that may fail."""
         ...
 
-    def settle(self, account_id: str, token: str) -> None:
+    def settle(self, account_id: str) -> None:
         """Wait until enough replicas have what was written (before a QUIT that may delete); StateUnavailable."""
         ...
 

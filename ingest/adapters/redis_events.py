@@ -1,0 +1,94 @@
+"""The event stream in Redis: one stream a shard, entries with the fields `id`, `type` and `event`.
+
+Rules of this room:
+- Reading waits in Redis (BLOCK), at most a second at a time, so that a reader can stop.
+- With a group an entry is acknowledged only when the reader asks for the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ingest.adapters.redis_client import Client, Keys, translated
+from ingest.models import OutgoingEvent, StreamEntry
+
+_BLOCK_MS = 1000
+_COUNT = 100
+
+
+class RedisEvents:
+    """Implements `ports.EventLog`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def append(self, account_id: str, event: OutgoingEvent) -> None:
+        stream = self._keys.of_shard("events", self._keys.shard_of(account_id))
+        with translated():
+            self._client.xadd(stream, {"id": event.id, "type": event.type, "event": event.json})
+
+    def length(self) -> int:
+        with translated():
+            return sum(int(self._client.xlen(stream)) for stream in self._streams())
+
+    def tail(
+        self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None
+    ) -> Iterator[StreamEntry | None]:
+        positions = {stream: self._start(stream, group, from_start=from_start) for stream in self._streams()}
+        block_ms = max(1, _BLOCK_MS // len(positions))
+        quiet_since = time.monotonic()
+        while timeout_s is None or time.monotonic() - quiet_since < timeout_s:
+            found = False
+            for shard, stream in enumerate(self._streams()):
+                for position, fields in self._read(stream, positions[stream], group, consumer, block_ms):
+                    found = True
+                    event = OutgoingEvent(fields[b"id"].decode(), fields[b"type"].decode(), fields[b"event"])
+                    yield StreamEntry(shard, position, event)
+                    quiet_since = time.monotonic()
+                    if group is None:
+                        positions[stream] = position
+                    else:
+                        with translated():
+                            self._client.xack(stream, group, position)
+            if not found:
+                if group is not None:
+                    positions = dict.fromkeys(positions, ">")  # what was left pending is done: only new ones now
+                yield None
+
+    def _start(self, stream: str, group: str | None, *, from_start: bool) -> str:
+        if group is not None:
+            try:
+                with translated():
+                    self._client.xgroup_create(stream, group, id="0" if from_start else "$", mkstream=True)
+            except Exception as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+            return "0"  # what this consumer left pending comes first
+        if from_start:
+            return "0"
+        try:
+            with translated():
+                return str(self._client.xinfo_stream(stream)["last-generated-id"].decode())
+        except Exception as error:
+            if "no such key" not in str(error):
+                raise
+            return "0"
+
+    def _read(
+        self, stream: str, position: str, group: str | None, consumer: str, block_ms: int
+    ) -> list[tuple[str, dict[bytes, bytes]]]:
+        with translated():
+            reply: Any
+            if group is None:
+                reply = self._client.xread({stream: position}, count=_COUNT, block=block_ms)
+            else:
+                reply = self._client.xreadgroup(group, consumer, {stream: position}, count=_COUNT, block=block_ms)
+        entries = reply[0][1] if reply else []
+        # A pending entry that was trimmed meanwhile comes without fields.
+        return [(position.decode(), fields) for position, fields in entries if fields]
+
+    def _streams(self) -> list[str]:
+        return [self._keys.of_shard("events", shard) for shard in range(self._keys.shards)]

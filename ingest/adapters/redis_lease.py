@@ -1,0 +1,94 @@
+"""Leases in Redis: who may write for an account now, and what a poll leaves behind when it gives the lease back.
+
+Rules of this room:
+- A token is 128 random bits, compared for equality; a lease that is not renewed is free after its TTL.
+- Taking and renewing a lease also pushes the account's due time ahead, so a running account is not queued again.
+- Giving it back writes state, next due time and freedom in one step, also when Redis is full.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from ingest.adapters.redis_client import Client, Keys, translated
+from ingest.adapters.redis_state import encode_state
+from ingest.errors import LeaseLost
+from ingest.models import AccountState
+
+_NOW = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+"""
+# KEYS 1 lease 2 due; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms
+_ACQUIRE = f"""#!lua
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+{_NOW}
+redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
+return 1
+"""
+_RENEW = f"""#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+{_NOW}
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
+return 1
+"""
+# KEYS 1 lease 2 due 3 state; ARGV 1 token 2 account 3 due in ms 4… state fields and values
+_RELEASE = f"""#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+{_NOW}
+redis.call('HSET', KEYS[3], unpack(ARGV, 4))
+redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2])
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
+
+class RedisLease:
+    """Implements `ports.Lease`.
+
+    Args:
+        client, keys: where they lie.
+        ttl_s: after which the lease of a dead poller is free.
+        claim_ttl_s: how far a running account's due time is pushed ahead.
+    """
+
+    def __init__(self, client: Client, keys: Keys, *, ttl_s: float, claim_ttl_s: float) -> None:
+        self._keys = keys
+        self._ttl_ms = int(ttl_s * 1000)
+        self._claim_ttl_ms = int(claim_ttl_s * 1000)
+        self._acquire = client.register_script(_ACQUIRE)
+        self._renew = client.register_script(_RENEW)
+        self._release = client.register_script(_RELEASE)
+
+    def acquire(self, account_id: str) -> str | None:
+        token = secrets.token_hex(16)
+        with translated():
+            taken = self._acquire(
+                keys=self._lease_and_due(account_id), args=[token, self._ttl_ms, account_id, self._claim_ttl_ms]
+            )
+        return token if taken else None
+
+    def renew(self, account_id: str, token: str) -> None:
+        with translated():
+            held = self._renew(
+                keys=self._lease_and_due(account_id), args=[token, self._ttl_ms, account_id, self._claim_ttl_ms]
+            )
+        if not held:
+            raise LeaseLost("another poller took over this maildrop")
+
+    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
+        fields = [item for pair in encode_state(state).items() for item in pair]
+        with translated():
+            return bool(
+                self._release(
+                    keys=[*self._lease_and_due(account_id), self._keys.of_account("state", account_id)],
+                    args=[token, account_id, int(due_in_s * 1000), *fields],
+                )
+            )
+
+    def _lease_and_due(self, account_id: str) -> list[str]:
+        return [
+            self._keys.of_account("lease", account_id),
+            self._keys.of_shard("due", self._keys.shard_of(account_id)),
+        ]

@@ -1,0 +1,1 @@
+"""The events that leave Mailsluice: their models, their JSON Schema, their ids."""

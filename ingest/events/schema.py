@@ -1,0 +1,56 @@
+"""JSON Schemas of the events, generated from the models and shipped beside this file.
+
+`python -m ingest.events.schema` writes them; a test fails when what ships is not what the models say.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ingest.events.models import (
+    AccountData,
+    CloudEvent,
+    EventType,
+    ReceivedData,
+    UnprocessedData,
+    schema_uri,
+)
+
+FOLDER = Path(__file__).with_name("schema")
+_MODELS: dict[EventType, type[BaseModel]] = {
+    EventType.RECEIVED: CloudEvent[ReceivedData],
+    EventType.SKIPPED: CloudEvent[UnprocessedData],
+    EventType.QUARANTINED: CloudEvent[UnprocessedData],
+    EventType.FAILING: CloudEvent[AccountData],
+    EventType.RECOVERED: CloudEvent[AccountData],
+}
+
+
+def schema_of(type_: EventType) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one type."""
+    schema = _MODELS[type_].model_json_schema(mode="serialization", by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$id"] = schema_uri(type_)
+    schema["title"] = type_.value
+    schema["properties"]["type"] = {"const": type_.value}
+    return schema
+
+
+def path_of(type_: EventType) -> Path:
+    """Where it ships."""
+    return FOLDER / f"{type_.value.removeprefix('mailsluice.')}.json"
+
+
+def text_of(type_: EventType) -> str:
+    """What the file holds."""
+    return json.dumps(schema_of(type_), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for each in EventType:
+        path_of(each).write_text(text_of(each), "utf-8")

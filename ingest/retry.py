@@ -1,0 +1,55 @@
+"""Seconds inside one step: tenacity policies made from the error's own answer.
+
+Rules of this room:
+- Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import tenacity
+
+from ingest.errors import IngestError, Retry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def soon(error: BaseException) -> bool:
+    """Whether this error asks for another try within the step."""
+    return isinstance(error, IngestError) and error.retry is Retry.SOON
+
+
+class Steps:
+    """Runs one idempotent step, again while its error says SOON, for at most `seconds`.
+
+    Args:
+        seconds: after which the step's own error is raised on.
+        between: called before each wait, to give up early by raising or to keep a lease alive.
+        sleep: how to wait, in seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        between: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._between = between
+        self._sleep = sleep
+
+    def __call__(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        policy = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(soon),
+            stop=tenacity.stop_after_delay(self._seconds),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
+            before_sleep=lambda _: self._between(),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return policy(step, *args, **kwargs)
