@@ -10,13 +10,13 @@ Rules of this room:
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import ipaddress
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from typing import Any
 
@@ -78,11 +78,11 @@ def parse_accounts(text: str, source: str, seal: Seal | None) -> list[Account]:
 
 def build_account(entry: Mapping[str, Any], whom: str, seal: Seal | None) -> Account:
     """One account from its keys as written; ConfigurationError with every problem, each line behind `whom`."""
-    fields, problems = _Fields(entry, seal), []
+    reader, problems = _Fields(entry, seal), []
     values: dict[str, Any] = {}
     for key in KEYS:
         try:
-            values[key] = getattr(fields, key)()
+            values[key] = getattr(reader, key)()
         except _Wrong as wrong:
             problems.append(f"{whom}: {key}: {wrong}")
     for key in (key for key in entry if key not in KEYS):
@@ -93,24 +93,64 @@ def build_account(entry: Mapping[str, Any], whom: str, seal: Seal | None) -> Acc
     return Account(keep_s=values.pop("keep"), **values)
 
 
-def to_json(account: Account) -> str:
+def account_to_json(account: Account) -> str:
     """An account as the registry keeps it: no secret, only the reference to one."""
-    return json.dumps(dataclasses.asdict(account), separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(asdict(account), separators=(",", ":"), ensure_ascii=False)
 
 
-def from_json(text: str | bytes) -> Account:
-    """The account that `to_json` wrote; keys of a newer version are left aside. ConfigurationError if it is none."""
+def account_from_json(text: str | bytes) -> Account:
+    """The account that `account_to_json` wrote; keys of a newer version are left aside. ConfigurationError if it is none."""
     try:
         table = json.loads(text)
-        known = {field.name: table[field.name] for field in dataclasses.fields(Account) if field.name in table}
+        known = {field.name: table[field.name] for field in fields(Account) if field.name in table}
         return Account(**{**known, "tls": Tls(known["tls"]), "auth": Auth(known["auth"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError([f"registry: not an account ({type(error).__name__}: {error})"]) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What applying accounts does to the registry."""
+
+    added: tuple[Account, ...]
+    changed: tuple[Account, ...]
+    unchanged: tuple[Account, ...]
+    removed: tuple[str, ...]
+
+
+def compare(
+    registered: Mapping[str, Account],
+    wanted: Sequence[Account],
+    *,
+    prune: bool,
+    same_secret: Callable[[str, str], bool],
+) -> Changes:
+    """What must change so that the registry holds `wanted`; ids that are not in it stay, unless `prune`.
+
+    Args:
+        registered: the accounts there are, by id. One that is paused stays paused.
+        wanted: the accounts of a file.
+        prune: remove all others.
+        same_secret: whether two `sealed:` references hide the same password (sealing twice gives two references).
+    """
+    added, changed, unchanged = [], [], []
+    for account in wanted:
+        old = registered.get(account.id)
+        if old is None:
+            added.append(account)
+            continue
+        new = replace(account, paused=old.paused)
+        sealed = new.password.startswith("sealed:") and old.password.startswith("sealed:")
+        if sealed and same_secret(old.password, new.password):
+            new = replace(new, password=old.password)
+        (unchanged if new == old else changed).append(new)
+    removed = sorted(registered.keys() - {account.id for account in wanted}) if prune else []
+    return Changes(tuple(added), tuple(changed), tuple(unchanged), tuple(removed))
+
+
 def as_written(account: Account) -> dict[str, Any]:
     """An account in the keys of the accounts file, for a person to read; a sealed password is only named as such."""
-    table = dataclasses.asdict(account)
+    table = asdict(account)
     table["keep"] = keep_as_written(table.pop("keep_s"))
     if account.password.startswith("sealed:"):
         table["password"] = "sealed"  # noqa: S105 - the word, not a password
