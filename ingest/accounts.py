@@ -99,7 +99,11 @@ def account_to_json(account: Account) -> str:
 
 
 def account_from_json(text: str | bytes) -> Account:
-    """The account that `account_to_json` wrote; keys of a newer version are left aside. ConfigurationError if it is none."""
+    """The account that `account_to_json` wrote; keys of a newer version are left aside.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     try:
         table = json.loads(text)
         known = {field.name: table[field.name] for field in fields(Account) if field.name in table}
@@ -133,7 +137,9 @@ def compare(
         prune: remove all others.
         same_secret: whether two `sealed:` references hide the same password (sealing twice gives two references).
     """
-    added, changed, unchanged = [], [], []
+    added: list[Account] = []
+    changed: list[Account] = []
+    unchanged: list[Account] = []
     for account in wanted:
         old = registered.get(account.id)
         if old is None:

@@ -21,7 +21,8 @@ class Figures:
 
     `sessions` counts connections that were greeted, `turned_away` those over the limit, `flights` the times that the
     server answered after it had waited for input (the greeting is one), `bytes_sent` octets of replies, before any
-    encryption. `commands` is by verb; `retrieved` and `deleted` are by user and UIDL.
+    encryption. `commands` is by verb; `retrieved` (asked for and handed to the connection) and `deleted` are by
+    user and UIDL.
     """
 
     sessions: int
