@@ -36,14 +36,23 @@ def containerfile(path: Path) -> Iterator[str]:
 
 
 def compose(text: str) -> Iterator[str]:
-    """What is wrong by the Compose schema, images whose version floats, containers that may gain privileges."""
+    """What is wrong by the Compose schema, dangling names, floating image versions, containers that may gain rights."""
     try:
         parsed = PyCompose.from_yaml(text)
         parsed.validate()
     except (ValueError, TypeError) as error:
         yield f"compose: {error}"
         return
-    for name, service in parsed.to_dict()["services"].items():
+    whole = parsed.to_dict()
+    for name, service in whole["services"].items():
+        # The schema's reader checks networks, but not these.
+        for other in service.get("depends_on", {}):
+            if other not in whole["services"]:
+                yield f"compose: {name}: depends on {other}, which is no service"
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0] if isinstance(volume, str) else "."
+            if source[0] not in "./" and source not in whole["volumes"]:
+                yield f"compose: {name}: volume {source} is not declared"
         if _FLOATING_IMAGE.fullmatch(service.get("image", "")):
             yield f"compose: {name}: image {service.get('image')!r} names no version"
         if "no-new-privileges:true" not in service.get("security_opt", []):
