@@ -63,9 +63,10 @@ lock: ## the locks anew, newest versions that fit pyproject.toml (needs uv)
 	$(COMPILE) --group build -c requirements-dev.lock -o requirements-build.lock
 
 bench: setup ## every benchmark in tests/bench, one after the other
-	@set -e; for bench in tests/bench/bench_*.py; do \
-	  test -e "$$bench" || { echo "no benchmark in tests/bench" >&2; exit 1; }; \
-	  echo "== $$bench"; $(BIN)/python "$$bench"; done
+	@set -e; for file in tests/bench/bench_*.py; do \
+	  test -e "$$file" || { echo "no benchmark in tests/bench" >&2; exit 1; }; \
+	  name=$$(basename "$$file" .py); echo "== $$name"; \
+	  PYTHONPATH=tests:tests/bench $(BIN)/python -c "import sys, $$name; sys.exit($$name.main())"; done
 
 # var/ stays: `mailsluice up` keeps its mail there.
 clean: ## what the other targets made, .venv too
