@@ -1,0 +1,34 @@
+"""What a CAPA reply says (RFC 2449, 5 and 6). Tolerant: a line that makes no sense is no line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingest.models import Capabilities
+
+UNKNOWN = Capabilities(known=False)
+_DIGITS = 9
+
+
+def parse_capabilities(body: bytes) -> Capabilities:
+    """Read the body of a CAPA reply; names in upper case, EXPIRE NEVER as None."""
+    found: dict[str, Sequence[str]] = {}
+    for line in body.split(b"\n"):
+        name, *arguments = line.decode("ascii", "replace").split() or [""]
+        if name.isascii() and name.isprintable() and name:
+            found.setdefault(name.upper(), arguments)
+    implementation = " ".join(found.get("IMPLEMENTATION", ()))
+    return Capabilities(
+        known=True,
+        names=frozenset(found),
+        sasl=frozenset(mechanism.upper() for mechanism in found.get("SASL", ())),
+        implementation=implementation if implementation.isascii() and implementation else None,
+        login_delay_s=_number(found.get("LOGIN-DELAY", ())),
+        expire_days=_number(found.get("EXPIRE", ())),
+    )
+
+
+def _number(arguments: Sequence[str]) -> int | None:
+    """The first argument; "USER" behind it says that other users may have other values."""
+    first = arguments[0] if arguments else ""
+    return int(first) if first.isascii() and first.isdigit() and len(first) <= _DIGITS else None
