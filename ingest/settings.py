@@ -31,7 +31,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from ingest.errors import ConfigurationError
 from ingest.mime.limits import MimeLimits
-from ingest.pop3.session import SessionLimits
+from ingest.pop3.limits import SessionLimits
 
 PREFIX = "MAILSLUICE_"
 CONFIG = "MAILSLUICE_CONFIG"
