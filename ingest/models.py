@@ -282,7 +282,10 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """One poll in figures. `events` counts what entered the stream, `messages` what was retrieved in full."""
+    """One poll in figures. `events` counts what entered the stream, `messages` what was retrieved in full.
+
+    `more`: the poll's budget ended before the new messages did; the account is due again at once.
+    """
 
     account: str
     outcome: Outcome
@@ -297,15 +300,21 @@ class PollReport:
     bytes: int = 0
     seconds: float = 0.0
     flights: int = 0
+    more: bool = False
+    first_poll_done: bool = False
     next_due_s: float | None = None
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """What polls of an account remember between them, beside the ledger."""
+    """What polls of an account remember between them, beside the ledger.
+
+    `failures` counts failed polls in a row, `refusals` the refused logins since the last good one.
+    """
 
     failures: int = 0
+    refusals: int = 0
     interval_s: float | None = None
     first_poll_done: bool = False
     last_outcome: str | None = None

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from ingest.ledger import LedgerImage
-from ingest.models import Account, AccountState, OutgoingEvent, PollReport, Record, Secret, StreamEntry, Tls
+from ingest.models import Account, AccountState, Failure, OutgoingEvent, PollReport, Record, Secret, StreamEntry, Tls
 
 
 class Clock(Protocol):
@@ -220,7 +220,7 @@ class Schedule(Protocol):
         ...
 
     def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
-        """Make them due in so many seconds, whether known or not."""
+        """Make known ones due in so many seconds; paused and unknown ones stay out."""
         ...
 
     def add(self, account_ids: Iterable[str]) -> None:
@@ -305,3 +305,7 @@ class Telemetry(Protocol):
     def message_failed(self, account_id: str, code: str, detail: str) -> None: ...
 
     def ticked(self, claimed: int, batches: int) -> None: ...
+
+    def step_failed(self, step: str, failure: Failure) -> None:
+        """Something outside any one poll failed: a tick, a batch."""
+        ...

@@ -28,7 +28,6 @@ class Steps:
 
     Args:
         seconds: after which the step's own error is raised on.
-        between: called before each wait, to give up early by raising or to keep a lease alive.
         sleep: how to wait, in seconds.
     """
 
@@ -36,11 +35,9 @@ class Steps:
         self,
         seconds: float,
         *,
-        between: Callable[[], None] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._seconds = seconds
-        self._between = between
         self._sleep = sleep
 
     def __call__(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,7 +45,6 @@ class Steps:
             retry=tenacity.retry_if_exception(soon),
             stop=tenacity.stop_after_delay(self._seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
-            before_sleep=lambda _: self._between(),
             sleep=self._sleep,
             reraise=True,
         )

@@ -23,7 +23,7 @@ for _, id in ipairs(ids) do
 end
 return ids
 """
-_RESET_FIELDS = ("failures", "interval_s", "failing_since", "last_error")
+_RESET_FIELDS = ("failures", "refusals", "interval_s", "failing_since", "last_error")
 
 
 class RedisSchedule:
@@ -57,16 +57,16 @@ class RedisSchedule:
         return claimed
 
     def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
-        self._add(account_ids, in_s, only_new=False)
+        self._place(account_ids, in_s, known=True)
 
     def add(self, account_ids: Iterable[str]) -> None:
-        self._add(account_ids, 0, only_new=True)
+        self._place(account_ids, 0, known=False)
 
-    def _add(self, account_ids: Iterable[str], in_s: float, *, only_new: bool) -> None:
+    def _place(self, account_ids: Iterable[str], in_s: float, *, known: bool) -> None:
         for shard, ids in self._keys.by_shard(list(account_ids)).items():
             with translated():
                 due = self._now_ms() + int(in_s * 1000)
-                self._client.zadd(self._keys.of_shard("due", shard), dict.fromkeys(ids, due), nx=only_new)
+                self._client.zadd(self._keys.of_shard("due", shard), dict.fromkeys(ids, due), nx=not known, xx=known)
 
     def drop(self, account_ids: Iterable[str]) -> None:
         for shard, ids in self._keys.by_shard(list(account_ids)).items():

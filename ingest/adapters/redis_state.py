@@ -11,6 +11,7 @@ def encode_state(state: AccountState) -> dict[str, str]:
     """Every field, as text."""
     return {
         "failures": str(state.failures),
+        "refusals": str(state.refusals),
         "interval_s": "" if state.interval_s is None else f"{state.interval_s:.3f}",
         "first_poll_done": "1" if state.first_poll_done else "0",
         "last_outcome": state.last_outcome or "",
@@ -29,6 +30,7 @@ def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
 
     return AccountState(
         failures=int(text.get("failures") or 0),
+        refusals=int(text.get("refusals") or 0),
         interval_s=number("interval_s"),
         first_poll_done=text.get("first_poll_done") == "1",
         last_outcome=text.get("last_outcome") or None,

@@ -1,0 +1,252 @@
+"""State in memory, for unit tests: the same contracts as Redis, in one process, on a clock that tests own.
+
+Rules of this room:
+- One `MemoryState` is one installation; the ports are views of it, as the Redis adapters are of one Redis.
+- What the Lua scripts do in one step is done here under one lock.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ingest.errors import LeaseLost, LedgerMoved
+from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, next_header
+from ingest.models import Account, AccountState, OutgoingEvent, Record, StreamEntry
+from ingest.ports import Clock
+
+_FRESH = AccountState()
+
+
+@dataclass
+class MemoryState:
+    """What Redis would hold."""
+
+    clock: Clock
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    ledgers: dict[str, bytes] = field(default_factory=dict)
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
+    due: dict[str, float] = field(default_factory=dict)
+    states: dict[str, AccountState] = field(default_factory=dict)
+    attempts: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    events: list[OutgoingEvent] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.clock.now().timestamp()
+
+    def holds(self, account_id: str, token: str) -> bool:
+        """Whether this token is the account's lease now."""
+        held, until = self.leases.get(account_id, ("", 0.0))
+        return held == token and until > self.now()
+
+
+class MemoryLease:
+    """Implements `ports.Lease`."""
+
+    def __init__(self, state: MemoryState, *, ttl_s: float, claim_ttl_s: float) -> None:
+        self._state = state
+        self._ttl_s = ttl_s
+        self._claim_ttl_s = claim_ttl_s
+
+    def acquire(self, account_id: str) -> str | None:
+        state = self._state
+        with state.lock:
+            if state.leases.get(account_id, ("", 0.0))[1] > state.now():
+                return None
+            token = secrets.token_hex(16)
+            self._hold(account_id, token)
+            return token
+
+    def renew(self, account_id: str, token: str) -> None:
+        with self._state.lock:
+            if not self._state.holds(account_id, token):
+                raise LeaseLost("another poller took over this maildrop")
+            self._hold(account_id, token)
+
+    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
+        with self._state.lock:
+            if not self._state.holds(account_id, token):
+                return False
+            self._state.states[account_id] = state
+            if account_id in self._state.due:
+                self._state.due[account_id] = self._state.now() + due_in_s
+            del self._state.leases[account_id]
+            return True
+
+    def _hold(self, account_id: str, token: str) -> None:
+        state = self._state
+        state.leases[account_id] = (token, state.now() + self._ttl_s)
+        if account_id in state.due:
+            state.due[account_id] = max(state.due[account_id], state.now() + self._claim_ttl_s)
+
+
+class MemoryLedger:
+    """Implements `ports.Ledger`."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def load(self, account_id: str) -> LedgerImage:
+        with self._state.lock:
+            return LedgerImage(self._state.ledgers.get(account_id, b""), int(self._state.now()) // 60)
+
+    def commit(
+        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+    ) -> None:
+        state = self._state
+        timed = [replace(record, minutes=int(state.now()) // 60) for record in records]
+        with state.lock:
+            if not state.holds(account_id, token):
+                raise LeaseLost("another poller took over this maildrop")
+            value = state.ledgers.get(account_id, b"")
+            if value and value[:HEADER_BYTES] != image.header:
+                raise LedgerMoved("the ledger is not as it was read")
+            if len(value) != image.value_bytes:
+                at = max(image.value_bytes, HEADER_BYTES)
+                if len(value) != at + RECORD_BYTES * len(timed) or _heads(value[at:]) != _heads(encode(timed)):
+                    raise LedgerMoved("the ledger is not as it was read")
+            else:
+                if event is not None:
+                    state.events.append(event)
+                state.ledgers[account_id] = (value or image.header) + encode(timed)
+                for record in records:
+                    state.attempts.pop((account_id, record.uidl), None)
+        image.follow(timed)
+
+    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
+        state, header = self._state, next_header(image.header)
+        with state.lock:
+            if not state.holds(account_id, token):
+                raise LeaseLost("another poller took over this maildrop")
+            value = state.ledgers.get(account_id, b"")
+            if value[:HEADER_BYTES] != header:
+                if value[:HEADER_BYTES] != image.header or len(value) != image.value_bytes:
+                    raise LedgerMoved("the ledger is not as it was read")
+                state.ledgers[account_id] = header + encode(records)
+        image.replace(header, records)
+
+    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
+        state, key = self._state, (account_id, uidl_digest)
+        with state.lock:
+            if not state.holds(account_id, token):
+                raise LeaseLost("another poller took over this maildrop")
+            if count:
+                state.attempts[key] = state.attempts.get(key, 0) + 1
+            return state.attempts.get(key, 0)
+
+    def settle(self, account_id: str) -> None:
+        """One process has no replicas to wait for."""
+
+
+class MemorySchedule:
+    """Implements `ports.Schedule`."""
+
+    def __init__(self, state: MemoryState, *, claim_ttl_s: float) -> None:
+        self._state = state
+        self._claim_ttl_s = claim_ttl_s
+
+    def claim(self, limit: int) -> list[str]:
+        state = self._state
+        with state.lock:
+            now = state.now()
+            ids = sorted((id_ for id_, due in state.due.items() if due <= now), key=lambda id_: state.due[id_])[:limit]
+            state.due |= dict.fromkeys(ids, now + self._claim_ttl_s)
+            return ids
+
+    def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
+        known = [id_ for id_ in account_ids if id_ in self._state.due]
+        self._state.due |= dict.fromkeys(known, self._state.now() + in_s)
+
+    def add(self, account_ids: Iterable[str]) -> None:
+        for account_id in account_ids:
+            self._state.due.setdefault(account_id, self._state.now())
+
+    def drop(self, account_ids: Iterable[str]) -> None:
+        for account_id in account_ids:
+            self._state.due.pop(account_id, None)
+
+    def due_in(self, account_ids: Sequence[str]) -> dict[str, float]:
+        return {id_: self._state.due[id_] - self._state.now() for id_ in account_ids if id_ in self._state.due}
+
+    def states(self, account_ids: Sequence[str]) -> dict[str, AccountState]:
+        return {id_: self._state.states.get(id_, _FRESH) for id_ in account_ids}
+
+    def reset(self, account_ids: Iterable[str]) -> None:
+        ids = list(account_ids)
+        for id_ in ids:
+            state = self._state.states.get(id_, _FRESH)
+            self._state.states[id_] = replace(
+                state, failures=0, refusals=0, interval_s=None, failing_since=None, last_error=None
+            )
+        self.set_due(ids, 0)
+
+    def erase(self, account_id: str) -> None:
+        state = self._state
+        with state.lock:
+            self.drop([account_id])
+            state.ledgers.pop(account_id, None)
+            state.states.pop(account_id, None)
+            for key in [key for key in state.attempts if key[0] == account_id]:
+                del state.attempts[key]
+
+
+class MemoryAccounts:
+    """Implements `ports.AccountRegistry`."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._accounts = state.accounts
+
+    def get(self, account_ids: Sequence[str]) -> dict[str, Account]:
+        return {id_: self._accounts[id_] for id_ in account_ids if id_ in self._accounts}
+
+    def all(self) -> list[Account]:
+        return [self._accounts[id_] for id_ in sorted(self._accounts)]
+
+    def put(self, accounts: Iterable[Account]) -> None:
+        self._accounts.update({account.id: account for account in accounts})
+
+    def remove(self, account_ids: Iterable[str]) -> None:
+        for account_id in account_ids:
+            self._accounts.pop(account_id, None)
+
+
+class MemoryEvents:
+    """Implements `ports.EventLog`; a group's position is the number of entries it acknowledged."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._events = state.events
+        self._groups: dict[str, int] = {}
+
+    def append(self, account_id: str, event: OutgoingEvent) -> None:  # noqa: ARG002  # one shard
+        self._events.append(event)
+
+    def length(self) -> int:
+        return len(self._events)
+
+    def tail(
+        self,
+        *,
+        from_start: bool,
+        group: str | None,
+        consumer: str,  # noqa: ARG002  # one reader
+        timeout_s: float | None,
+    ) -> Iterator[StreamEntry | None]:
+        at = 0 if from_start else len(self._events)
+        if group is not None:
+            at = self._groups.setdefault(group, at)
+        while at < len(self._events):
+            yield StreamEntry(0, f"{at + 1}-0", self._events[at])
+            at += 1
+            if group is not None:
+                self._groups[group] = at
+        if timeout_s is None:
+            while True:
+                yield None
+
+
+def _heads(records: bytes) -> list[bytes]:
+    return [records[at : at + 16] for at in range(0, len(records), RECORD_BYTES)]

@@ -1,0 +1,109 @@
+"""ONE tick: claim due accounts and queue their polls in small batches. ONE batch: poll them, one after the other.
+
+Rules of this room:
+- A queued poll is a hint with an expiry: if it is lost or late, the claim runs out and the account is due again.
+- A batch has a budget: ids that it did not reach are due again at once, so that one slow account holds up no other.
+- Few due accounts go one a task, so that they are polled side by side; many go in batches, since a task costs as much
+  as an idle poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ingest.errors import IngestError
+from ingest.models import Failure, PollReport
+from ingest.poll import Poller
+from ingest.ports import AccountRegistry, Clock, Dispatcher, Schedule, Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one tick did."""
+
+    claimed: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class TickLimits:
+    """How much one tick claims, and how it is cut into tasks.
+
+    `side_by_side` is the number of tasks below which an account gets one of its own.
+    """
+
+    claim: int = 1000
+    batch_accounts: int = 10
+    side_by_side: int = 50
+    expires_s: float = 120
+
+
+class Ticker:
+    """Claims and queues."""
+
+    def __init__(self, *, schedule: Schedule, dispatcher: Dispatcher, telemetry: Telemetry, limits: TickLimits) -> None:
+        self._schedule = schedule
+        self._dispatcher = dispatcher
+        self._telemetry = telemetry
+        self._limits = limits
+
+    def tick(self) -> Ticked:
+        """Claim once and queue what was claimed; StateUnavailable, BrokerUnavailable (the claim then runs out)."""
+        ids = self._schedule.claim(self._limits.claim)
+        batches = _batches(ids, self._limits)
+        for batch in batches:
+            self._dispatcher.submit(batch, expires_s=self._limits.expires_s)
+        self._telemetry.ticked(len(ids), len(batches))
+        return Ticked(len(ids), len(batches))
+
+
+class BatchRunner:
+    """Polls the accounts of one task.
+
+    Args:
+        registry, schedule, poller, clock, telemetry: what it works with.
+        budget_s: after which no further account of the batch is begun.
+        draining: whether the process is asked to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: AccountRegistry,
+        schedule: Schedule,
+        poller: Poller,
+        clock: Clock,
+        telemetry: Telemetry,
+        budget_s: float,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._registry = registry
+        self._schedule = schedule
+        self._poller = poller
+        self._clock = clock
+        self._telemetry = telemetry
+        self._budget_s = budget_s
+        self._draining = draining
+
+    def run(self, account_ids: Sequence[str]) -> list[PollReport]:
+        """Poll each in turn. Never raises IngestError: what could not be polled is due again by its claim's TTL."""
+        reports: list[PollReport] = []
+        try:
+            accounts = self._registry.get(account_ids)
+            self._schedule.drop([id_ for id_ in account_ids if id_ not in accounts])  # removed meanwhile
+            started = self._clock.monotonic()
+            for at, account in enumerate(accounts.values()):
+                late = self._clock.monotonic() - started > self._budget_s
+                if self._draining() or (at and late):
+                    self._schedule.set_due(list(accounts)[at:], 0)
+                    break
+                reports.append(self._poller.poll(account))
+        except IngestError as error:
+            self._telemetry.step_failed("batch", Failure.of(error))
+        return reports
+
+
+def _batches(ids: Sequence[str], limits: TickLimits) -> list[Sequence[str]]:
+    size = min(limits.batch_accounts, max(1, len(ids) // limits.side_by_side))
+    return [ids[at : at + size] for at in range(0, len(ids), size)]

@@ -1,0 +1,262 @@
+"""ONE message: from its spool to object storage to the event that tells of it. The commit is the poll's.
+
+Rules of this room:
+- Objects before events: nothing is told of what is not stored. Puts are idempotent, so every step may be repeated.
+- Whatever goes wrong in parsing is the message's fault, with a name; whatever the store says is not.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
+
+from ingest.errors import IngestError, MessageUnprocessable
+from ingest.events import build
+from ingest.events.models import EventType
+from ingest.mime.decoders import decoded
+from ingest.mime.envelope import read_envelope
+from ingest.mime.identity import identity_digest
+from ingest.mime.limits import MimeLimits
+from ingest.mime.reader import read_message
+from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMessage, Part, StoredPart
+from ingest.ports import Clock, ObjectStore, Put, Spool, SpoolFactory
+from ingest.retry import Steps
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """A message in object storage and its event, not yet committed.
+
+    `raw_existed`: these very bytes lay in storage before. `identity` is the 32-octet identity digest.
+    """
+
+    event: OutgoingEvent
+    identity: bytes
+    raw_existed: bool
+    attachments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A spooled message after parsing, before anything is stored."""
+
+    parsed: ParsedMessage
+    identity: bytes
+
+
+def raw_key(account_id: str, sha256: bytes) -> str:
+    """The object key of a raw message."""
+    return _key("raw", account_id, sha256) + ".eml"
+
+
+def attachment_key(account_id: str, sha256: bytes) -> str:
+    """The object key of an attachment's decoded content."""
+    return _key("attachments", account_id, sha256)
+
+
+def _key(kind: str, account_id: str, sha256: bytes) -> str:
+    digits = sha256.hex()
+    return f"{kind}/{account_id}/{digits[:2]}/{digits}"
+
+
+class Pipeline:
+    """Turns spooled messages into stored objects and events.
+
+    Args:
+        store: object storage.
+        spools: where a decoded attachment waits for its put.
+        clock: for `time`.
+        mime_limits: what the reader allows.
+        event_max_bytes: what an event may take as JSON.
+        steps: tries one put again while the store's error says SOON.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        spools: SpoolFactory,
+        clock: Clock,
+        mime_limits: MimeLimits,
+        event_max_bytes: int,
+        steps: Steps,
+    ) -> None:
+        self._store = store
+        self._spools = spools
+        self._clock = clock
+        self._limits = mime_limits
+        self._event_max_bytes = event_max_bytes
+        self._steps = steps
+
+    def read(self, spool: Spool) -> Read:
+        """Parse a sealed spool; MessageUnprocessable if that fails, whatever the reason."""
+        try:
+            parsed = read_message(spool.buffer, self._limits)
+            return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
+        except IngestError:
+            raise
+        except Exception as error:  # a bug of ours must not stop the messages behind this one
+            raise MessageUnprocessable(f"the message can't be parsed: {type(error).__name__}") from error
+
+    def process(
+        self,
+        account: Account,
+        ref: MessageRef,
+        spool: Spool,
+        read: Read,
+        *,
+        first_seen: datetime,
+        beat: Callable[[], None],
+    ) -> Processed:
+        """Store attachments and the raw message, and build the event. `beat` is called while octets move."""
+        parts = [self._store_part(account.id, spool, part, beat) for part in read.parsed.attachments]
+        event = build.received(
+            account,
+            ref.uidl,
+            read.parsed,
+            identity=read.identity,
+            raw=self._raw_object(account.id, spool),
+            parts=parts,
+            first_seen=first_seen,
+            time=self._clock.now(),
+            max_bytes=self._event_max_bytes,
+        )
+        existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
+        return Processed(event, read.identity, existed, len(parts))
+
+    def quarantined(
+        self,
+        account: Account,
+        ref: MessageRef,
+        spool: Spool | None,
+        error: IngestError,
+        *,
+        first_seen: datetime,
+        beat: Callable[[], None],
+    ) -> Processed:
+        """Store the raw message if there is one, and build the event that says why it could not be processed."""
+        identity, envelope = None, Envelope()
+        if spool is not None:
+            # Its own parsing may be what fails: only the digest of all octets is safe to take as identity.
+            identity, envelope = spool.sha256, self._envelope(bytes(spool.buffer[: self._limits.header_block_bytes]))
+        event = build.unprocessed(
+            EventType.QUARANTINED,
+            account,
+            ref.uidl,
+            size=spool.size if spool else ref.size,
+            identity=identity,
+            envelope=envelope,
+            reason=error.code,
+            detail=error.what,
+            raw=self._raw_object(account.id, spool) if spool else None,
+            time=self._clock.now(),
+            max_bytes=self._event_max_bytes,
+        )
+        existed = spool is not None and self._store_raw(
+            account.id, spool, _for_replay(account.id, ref, event, first_seen), beat
+        )
+        return Processed(event, identity or bytes(32), existed, 0)
+
+    def skipped(self, account: Account, ref: MessageRef, head: bytes | None, error: IngestError) -> OutgoingEvent:
+        """The event of a message that is left on the server, with what its headers say."""
+        return build.unprocessed(
+            EventType.SKIPPED,
+            account,
+            ref.uidl,
+            size=ref.size,
+            identity=None,
+            envelope=self._envelope(head or b""),
+            reason=error.code,
+            detail=error.what,
+            raw=None,
+            time=self._clock.now(),
+            max_bytes=self._event_max_bytes,
+        )
+
+    def received_time(self, head: bytes) -> datetime | None:
+        """The newest Received date of a header block."""
+        return self._envelope(head).received
+
+    def _envelope(self, head: bytes) -> Envelope:
+        try:
+            return read_envelope(head, self._limits)
+        except Exception:  # noqa: BLE001  # an envelope is a courtesy here; the message has failed already
+            return Envelope()
+
+    def _raw_object(self, account_id: str, spool: Spool) -> build.RawObject:
+        url = self._store.url(raw_key(account_id, spool.sha256))
+        return build.RawObject(url, spool.size, spool.sha256.hex())
+
+    def _store_raw(self, account_id: str, spool: Spool, metadata: Mapping[str, str], beat: Callable[[], None]) -> bool:
+        return self._put(raw_key(account_id, spool.sha256), spool, "message/rfc822", metadata, beat).existed
+
+    def _store_part(self, account_id: str, spool: Spool, part: Part, beat: Callable[[], None]) -> StoredPart:
+        content = self._spools()
+        try:
+            for chunk in decoded(spool.buffer, part):
+                content.write(chunk)
+                beat()
+            content.seal()
+            key = attachment_key(account_id, content.sha256)
+            stored = self._put(key, content, "application/octet-stream", {}, beat)
+            return StoredPart(part, stored.url, content.size, content.sha256.hex())
+        finally:
+            content.close()
+
+    def _put(
+        self, key: str, content: Spool, content_type: str, metadata: Mapping[str, str], beat: Callable[[], None]
+    ) -> Put:
+        def step() -> Put:
+            with content.open() as body:
+                return self._store.put(
+                    key,
+                    _Beating(body, beat),
+                    size=content.size,
+                    sha256=content.sha256,
+                    content_type=content_type,
+                    metadata=metadata,
+                )
+
+        return self._steps(step)
+
+
+def _for_replay(account_id: str, ref: MessageRef, event: OutgoingEvent, first_seen: datetime) -> dict[str, str]:
+    """The raw object's metadata: what replay needs without Redis, and nothing personal."""
+    return {
+        "account": account_id,
+        "uidl": quote(ref.uidl or b"", safe=""),
+        "event-id": event.id,
+        "first-seen": first_seen.isoformat(),
+    }
+
+
+class _Beating(io.RawIOBase):
+    """A body that reports progress as it is read, so that a slow put keeps its lease."""
+
+    def __init__(self, body: BinaryIO, beat: Callable[[], None]) -> None:
+        super().__init__()
+        self._body = body
+        self._beat = beat
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        self._beat()
+        return self._body.readinto(buffer)  # type: ignore[attr-defined,no-any-return]  # every spool reader has it
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._body.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._body.tell()

@@ -1,0 +1,240 @@
+"""ONE maildrop: lease, secret, session, visit; then what was learnt, the next due time, and the lease given back.
+
+Rules of this room:
+- Nothing raises out of a poll: every end is a report, and every report has a next due time.
+- The lease is renewed on progress, never by the mere passing of time: a stalled poller loses it.
+- Without the lease nothing is written, and the connection is dropped without QUIT.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ingest.errors import IngestError, LeaseLost
+from ingest.events.build import account_event
+from ingest.events.models import EventType
+from ingest.models import Account, AccountState, Capabilities, Failure, Outcome, PollReport
+from ingest.pipeline import Pipeline
+from ingest.pop3.session import Session, SessionLimits
+from ingest.ports import Clock, Dialer, EventLog, Lease, Ledger, Schedule, Secrets, SpoolFactory, Telemetry
+from ingest.retry import Steps
+from ingest.schedule import Cadence, next_poll
+from ingest.visit import OnMessage, Tally, Visit, VisitLimits
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheck:
+    """What a server is and can do, seen by one login that changes nothing."""
+
+    host: str
+    port: int
+    tls_version: str | None
+    certificate_not_after: datetime | None
+    capabilities: Capabilities
+    messages: int
+    octets: int
+    uidl_form: str | None
+    round_trip_s: float
+
+
+class Poller:
+    """Polls accounts, one call each.
+
+    Args:
+        dialer, secrets, spools, pipeline: towards the server and the store.
+        lease, ledger, schedule, events: towards the state.
+        clock, telemetry, steps: time, figures, seconds of patience within a step.
+        session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
+        lease_ttl_s: a third of it is how often progress renews the lease.
+        draining: whether the process is asked to stop after the message in hand.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialer: Dialer,
+        secrets: Secrets,
+        spools: SpoolFactory,
+        pipeline: Pipeline,
+        lease: Lease,
+        ledger: Ledger,
+        schedule: Schedule,
+        events: EventLog,
+        clock: Clock,
+        telemetry: Telemetry,
+        steps: Steps,
+        session_limits: SessionLimits,
+        visit_limits: VisitLimits,
+        cadence: Cadence,
+        lease_ttl_s: float,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._dialer = dialer
+        self._secrets = secrets
+        self._spools = spools
+        self._pipeline = pipeline
+        self._lease = lease
+        self._ledger = ledger
+        self._schedule = schedule
+        self._events = events
+        self._clock = clock
+        self._telemetry = telemetry
+        self._steps = steps
+        self._session_limits = session_limits
+        self._visit_limits = visit_limits
+        self._cadence = cadence
+        self._renew_every_s = lease_ttl_s / 3
+        self._draining = draining
+
+    def poll(self, account: Account, on_message: OnMessage = lambda *_: None) -> PollReport:
+        """Poll now, whatever the due time says. Never raises IngestError: the report carries it."""
+        started = self._clock.monotonic()
+        if account.paused:
+            report = PollReport(account.id, Outcome.PAUSED)
+        else:
+            try:
+                token = self._lease.acquire(account.id)
+            except IngestError as error:
+                report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
+            else:
+                report = self._hold(account, token, on_message) if token else PollReport(account.id, Outcome.BUSY)
+        report = replace(report, seconds=self._clock.monotonic() - started)
+        self._telemetry.poll_finished(report)
+        return report
+
+    def check(self, account: Account) -> AccountCheck:
+        """Log in, look, leave; raises what stands in the way."""
+        secret = self._secrets.resolve(account.password)
+        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits)
+        try:
+            session.start(tls=account.tls)
+            session.login(account.username, secret, account.auth)
+            tls = stream.tls
+            before = self._clock.monotonic()
+            session.noop()
+            round_trip_s = self._clock.monotonic() - before
+            listing = session.listing()
+            uidl = next((ref.uidl for ref in listing.messages if ref.uidl), None)
+            session.quit()
+        finally:
+            session.abort()
+        return AccountCheck(
+            host=account.host,
+            port=account.port,
+            tls_version=tls.version if tls else None,
+            certificate_not_after=tls.not_after if tls else None,
+            capabilities=session.capabilities,
+            messages=len(listing.messages),
+            octets=sum(ref.size for ref in listing.messages),
+            uidl_form=uidl.decode("ascii", "backslashreplace") if uidl else None,
+            round_trip_s=round_trip_s,
+        )
+
+    def _hold(self, account: Account, token: str, on_message: OnMessage) -> PollReport:
+        """With the lease in hand: visit, then give it back with what was learnt."""
+        state, report = AccountState(), PollReport(account.id, Outcome.FAILED)
+        try:
+            state = self._steps(self._schedule.states, [account.id])[account.id]
+            report = self._visit(account, token, state, on_message)
+        except IngestError as error:
+            report = replace(report, failure=Failure.of(error))
+        if report.failure is not None and report.failure.code == LeaseLost.code:
+            return report
+        return self._give_back(account, token, state, report)
+
+    def _visit(self, account: Account, token: str, state: AccountState, on_message: OnMessage) -> PollReport:
+        beat = _Heartbeat(lambda: self._steps(self._lease.renew, account.id, token), self._clock, self._renew_every_s)
+        secret = self._secrets.resolve(account.password)
+        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
+        visit: Visit | None = None
+        failure: IngestError | None = None
+        try:
+            session.start(tls=account.tls)
+            session.login(account.username, secret, account.auth)
+            visit = Visit(
+                account,
+                token,
+                session,
+                ledger=self._ledger,
+                pipeline=self._pipeline,
+                spools=self._spools,
+                clock=self._clock,
+                telemetry=self._telemetry,
+                steps=self._steps,
+                limits=self._visit_limits,
+                beat=beat,
+                draining=self._draining,
+                on_message=on_message,
+                first_poll_done=state.first_poll_done,
+            )
+            visit.run()
+        except IngestError as error:
+            failure = error
+        finally:
+            session.abort()  # after a clean QUIT there is nothing left to drop
+        tally = visit.tally if visit else Tally()
+        return _report(account.id, tally, session, failure)
+
+    def _give_back(self, account: Account, token: str, state: AccountState, report: PollReport) -> PollReport:
+        now = self._clock.now()
+        following = next_poll(
+            account,
+            replace(state, first_poll_done=state.first_poll_done or report.first_poll_done),
+            report,
+            self._cadence,
+            now=now.timestamp(),
+            chance=random.random(),  # noqa: S311  # spreads load, guards nothing
+        )
+        try:
+            if following.failing or following.recovered:
+                type_ = EventType.FAILING if following.failing else EventType.RECOVERED
+                reason, detail = (report.failure.code, report.failure.what) if report.failure else ("recovered", "")
+                event = account_event(type_, account, reason=reason, detail=detail, time=now)
+                self._steps(self._events.append, account.id, event)
+            self._steps(self._lease.release, account.id, token, due_in_s=following.due_in_s, state=following.state)
+        except IngestError as error:
+            # The lease runs out by itself and the claim's TTL makes the account due again.
+            return replace(report, outcome=Outcome.FAILED, failure=report.failure or Failure.of(error))
+        return replace(report, next_due_s=following.due_in_s)
+
+
+class _Heartbeat:
+    """Renews a lease when there is progress and a third of its TTL has passed."""
+
+    def __init__(self, renew: Callable[[], None], clock: Clock, every_s: float) -> None:
+        self._renew = renew
+        self._clock = clock
+        self._every_s = every_s
+        self._last = clock.monotonic()
+
+    def __call__(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._last >= self._every_s:
+            self._renew()
+            self._last = now
+
+
+def _report(account_id: str, tally: Tally, session: Session, failure: IngestError | None) -> PollReport:
+    outcome = Outcome.FAILED if failure else Outcome.DRAINED if tally.drained else Outcome.DONE
+    return PollReport(
+        account_id,
+        outcome,
+        listed=tally.listed,
+        new=tally.new,
+        messages=tally.messages,
+        events=tally.events,
+        skipped=tally.skipped,
+        quarantined=tally.quarantined,
+        deleted=tally.deleted,
+        attachments=tally.attachments,
+        bytes=tally.bytes,
+        flights=session.flights,
+        more=tally.more,
+        first_poll_done=tally.first_poll_done,
+        failure=Failure.of(failure) if failure else None,
+    )

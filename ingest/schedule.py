@@ -1,0 +1,101 @@
+"""When to poll an account next. Pure: state and report in, seconds and state out.
+
+Rules of this room:
+- Mail makes an account quick, idleness slow: the interval falls to its smallest on mail and grows while there is none.
+- Faults back off by whose they are: host and account in minutes and exponentially, ours shorter (the mail waits for
+  us), credentials in hours after the second refusal in a row, lest we lock the account out.
+- What the server asked for (`after_s`) is kept at the least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ingest.errors import CredentialsRejected, Fault, MaildropBusy, SlowDown
+from ingest.models import Account, AccountState, Failure, Outcome, PollReport
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How quick and how patient polling is; all in seconds but the factors and counts."""
+
+    max_interval_s: float = 900
+    growth: float = 1.5
+    jitter: float = 0.1
+    fault_first_s: float = 60
+    fault_max_s: float = 3600
+    ours_first_s: float = 10
+    ours_max_s: float = 300
+    refusals_until_breaker: int = 2
+    breaker_first_s: float = 6 * 3600
+    breaker_s: float = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """When an account is due again and what it remembers; `failing`/`recovered`: an event of the account is due."""
+
+    due_in_s: float
+    state: AccountState
+    failing: bool = False
+    recovered: bool = False
+
+
+def next_poll(
+    account: Account, state: AccountState, report: PollReport, cadence: Cadence, *, now: float, chance: float
+) -> Next:
+    """What follows from a poll.
+
+    Args:
+        account: whose poll.
+        state: what was remembered before it.
+        report: how it went.
+        cadence: the policy.
+        now: seconds since the epoch, kept as the time of the last poll.
+        chance: uniform in [0, 1), for the jitter.
+    """
+    spread = 1 - cadence.jitter * chance  # earlier, so that the interval stays what was promised
+    state = replace(state, last_poll=now, last_outcome=report.outcome.value)
+    if report.failure is not None:
+        return _after_failure(state, report.failure, cadence, now=now, spread=spread)
+    recovered = state.failing_since is not None
+    state = replace(state, failures=0, refusals=0, failing_since=None, last_error=None)
+    smallest = float(account.poll_interval_s)
+    if report.outcome is Outcome.DRAINED or report.more:
+        return Next(0.0, replace(state, interval_s=smallest), recovered=recovered)
+    if report.new:
+        interval = smallest
+    else:
+        interval = min(max(cadence.max_interval_s, smallest), (state.interval_s or smallest) * cadence.growth)
+    # The first idle poll still waits the smallest interval only: growth shows from the next one on.
+    due = smallest if report.new else state.interval_s or smallest
+    return Next(max(min(due, interval) * spread, 0.0), replace(state, interval_s=interval), recovered=recovered)
+
+
+def _after_failure(state: AccountState, failure: Failure, cadence: Cadence, *, now: float, spread: float) -> Next:
+    failures = state.failures + 1
+    refusals = state.refusals + (failure.code == CredentialsRejected.code)
+    failing = False
+    if failure.code == CredentialsRejected.code and refusals >= cadence.refusals_until_breaker:
+        first = refusals == cadence.refusals_until_breaker
+        wait = cadence.breaker_first_s if first else cadence.breaker_s
+        failing = state.failing_since is None
+    elif failure.code in {MaildropBusy.code, SlowDown.code}:
+        wait = cadence.fault_first_s
+        failures = state.failures
+    elif failure.fault is Fault.OURS:
+        wait = _doubled(cadence.ours_first_s, failures, cadence.ours_max_s)
+    else:
+        wait = _doubled(cadence.fault_first_s, failures, cadence.fault_max_s)
+    state = replace(
+        state,
+        failures=failures,
+        refusals=refusals,
+        last_error=failure.line(failure.code),
+        failing_since=now if failing else state.failing_since,
+    )
+    return Next(max(wait * spread, failure.after_s or 0.0), state, failing=failing)
+
+
+def _doubled(first_s: float, times: int, most_s: float) -> float:
+    return min(most_s, first_s * 2.0 ** min(times - 1, 32))

@@ -1,0 +1,305 @@
+"""The one place where settings become objects.
+
+Rules of this room:
+- `build` is cheap: each part is made at its first use, once a process, and closed by `close`.
+- State is never trusted to a Redis that evicts: the first use of it checks, and refuses to go on.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ingest.adapters.clock import SystemClock
+from ingest.adapters.directory_store import DirectoryStore
+from ingest.adapters.embedded_redis import EmbeddedRedis
+from ingest.adapters.redis_accounts import RedisAccounts
+from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
+from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_lease import RedisLease
+from ingest.adapters.redis_ledger import RedisLedger
+from ingest.adapters.redis_schedule import RedisSchedule
+from ingest.adapters.s3_store import S3Store, s3_client
+from ingest.adapters.secrets import SecretStore
+from ingest.adapters.spool import Spools
+from ingest.adapters.tcp import TcpDialer
+from ingest.adapters.telemetry import LogTelemetry, make_logger
+from ingest.dispatch import BatchRunner, Ticker, TickLimits
+from ingest.errors import ConfigurationError, IngestError, StateRefused
+from ingest.models import Account
+from ingest.pipeline import Pipeline
+from ingest.poll import Poller
+from ingest.ports import (
+    AccountRegistry,
+    Clock,
+    Dispatcher,
+    EventLog,
+    Lease,
+    Ledger,
+    ObjectStore,
+    Schedule,
+    Secrets,
+    SpoolFactory,
+    Telemetry,
+)
+from ingest.retry import Steps
+from ingest.schedule import Cadence
+from ingest.settings import Settings
+from ingest.visit import VisitLimits
+
+DISPATCHERS = "mailsluice.dispatcher"
+MAX_SKEW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `doctor`."""
+
+    name: str
+    ok: bool
+    line: str
+
+
+class Services:
+    """Everything a process works with. One instance a process; safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.drain = threading.Event()
+        self.clock: Clock = SystemClock()
+        self._making = threading.RLock()
+        self._closing: list[Callable[[], None]] = []
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.settings.shards)
+
+    @cached_property
+    def redis(self) -> Client:
+        with self._making:
+            client = connect(self.settings.redis_url, self.settings.redis_timeout_s)
+            self._closing.append(client.close)
+            return client
+
+    @cached_property
+    def state(self) -> Client:
+        """The same client, once it is known that this Redis may hold state."""
+        check_state(self.redis)
+        return self.redis
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        return LogTelemetry(make_logger(self.settings.log_level, self.settings.log_format))
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        key = self.settings.secret_key
+        return SecretStore(key.get_secret_value() if key else None)
+
+    @cached_property
+    def registry(self) -> AccountRegistry:
+        return RedisAccounts(self.state, self.keys)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return RedisSchedule(self.state, self.keys, claim_ttl_s=self.settings.claim_ttl_s)
+
+    @cached_property
+    def lease(self) -> Lease:
+        settings = self.settings
+        return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        settings = self.settings
+        return RedisLedger(
+            self.state,
+            self.keys,
+            lease_ttl_s=settings.lease_ttl_s,
+            min_replicas=settings.min_replicas,
+            settle_s=settings.redis_timeout_s / 2,
+        )
+
+    @cached_property
+    def events(self) -> EventLog:
+        return RedisEvents(self.state, self.keys)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        with self._making:
+            store = _object_store(self.settings)
+            self._closing.append(store.close)
+            return store
+
+    @cached_property
+    def spools(self) -> SpoolFactory:
+        return Spools(self.settings.data_dir / "spool", self.settings.spool_memory_bytes)
+
+    @cached_property
+    def steps(self) -> Steps:
+        return Steps(self.settings.step_retry_s)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        return Pipeline(
+            store=self.store,
+            spools=self.spools,
+            clock=self.clock,
+            mime_limits=self.settings.mime,
+            event_max_bytes=self.settings.event_max_bytes,
+            steps=self.steps,
+        )
+
+    @cached_property
+    def poller(self) -> Poller:
+        settings = self.settings
+        return Poller(
+            dialer=TcpDialer(
+                connect_timeout_s=settings.connect_timeout_s,
+                ca_file=str(settings.ca_file) if settings.ca_file else None,
+                allowed_networks=settings.allowed_networks,
+            ),
+            secrets=self.secrets,
+            spools=self.spools,
+            pipeline=self.pipeline,
+            lease=self.lease,
+            ledger=self.ledger,
+            schedule=self.schedule,
+            events=self.events,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            steps=self.steps,
+            session_limits=replace(
+                settings.pop3, read_timeout_s=settings.read_timeout_s, deadline_s=settings.session_deadline_s
+            ),
+            visit_limits=VisitLimits(
+                max_message_bytes=settings.max_message_bytes,
+                max_messages=settings.poll_max_messages,
+                max_bytes=settings.poll_max_bytes,
+                max_s=settings.poll_max_s,
+                delete_grace_s=settings.delete_grace_s,
+                quarantine_attempts=settings.quarantine_attempts,
+            ),
+            cadence=Cadence(max_interval_s=settings.max_poll_interval_s),
+            lease_ttl_s=settings.lease_ttl_s,
+            draining=self.drain.is_set,
+        )
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        with self._making:
+            found = list(importlib.metadata.entry_points(group=DISPATCHERS))
+            if not found:
+                raise ConfigurationError([f"no {DISPATCHERS} entry point is installed: install the package whole"])
+            dispatcher: Dispatcher = found[0].load()(self.settings)
+            self._closing.append(dispatcher.close)
+            return dispatcher
+
+    @cached_property
+    def ticker(self) -> Ticker:
+        settings = self.settings
+        return Ticker(
+            schedule=self.schedule,
+            dispatcher=self.dispatcher,
+            telemetry=self.telemetry,
+            limits=TickLimits(batch_accounts=settings.poll_batch_accounts, expires_s=settings.claim_ttl_s),
+        )
+
+    @cached_property
+    def batches(self) -> BatchRunner:
+        return BatchRunner(
+            registry=self.registry,
+            schedule=self.schedule,
+            poller=self.poller,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            budget_s=self.settings.poll_batch_budget_s,
+            draining=self.drain.is_set,
+        )
+
+    def checks(self) -> list[Check]:
+        """What `doctor` says, a line each; never raises."""
+        lines = [Check("settings", ok=False, line=line) for line in self.settings.strangers()]
+        state = state_problem(self.redis)
+        lines.append(Check("redis", state is None, str(state or "reachable, evicts nothing")))
+        if state is None:
+            lines += [self._check("clock", self._check_clock, "agrees with Redis'")]
+        lines += [
+            # lambdas, since making store and dispatcher may be what fails
+            self._check("storage", lambda: self.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
+            self._check("broker", lambda: self.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
+        ]
+        if state is None:
+            lines += self._check_accounts()
+        return lines
+
+    def _check(self, name: str, check: Callable[[], None], good: str) -> Check:
+        try:
+            check()
+        except IngestError as error:
+            return Check(name, ok=False, line=str(error))
+        return Check(name, ok=True, line=good)
+
+    def _check_clock(self) -> None:
+        seconds, micros = self.redis.time()
+        skew = self.clock.now().timestamp() - (int(seconds) + int(micros) / 1e6)
+        if abs(skew) > MAX_SKEW_S:
+            raise StateRefused(f"this clock and Redis' differ by {skew:.0f} s", todo="run NTP on both machines")
+
+    def _check_accounts(self) -> list[Check]:
+        """Secrets that can't be fetched here, and accounts whose polls fail, as the last polls left it written."""
+        accounts = self.registry.all()
+        states = self.schedule.states([account.id for account in accounts])
+        lines = []
+        for account in accounts:
+            try:
+                self.secrets.resolve(account.password)
+            except IngestError as error:
+                lines.append(Check(f"account {account.id}", ok=False, line=str(error)))
+                continue
+            state = states[account.id]
+            if state.failures and not account.paused:
+                lines.append(Check(f"account {account.id}", ok=False, line=state.last_error or "its polls fail"))
+        return lines or [Check("accounts", ok=True, line=f"{len(accounts)}, none failing")]
+
+    def close(self) -> None:
+        """Give everything back, newest first."""
+        while self._closing:
+            self._closing.pop()()
+
+
+def build(settings: Settings) -> Services:
+    """The services of this process; nothing is connected yet."""
+    return Services(settings)
+
+
+def start_embedded_redis(directory: Path) -> EmbeddedRedis:
+    """A Redis of our own for one machine, its data in this directory."""
+    return EmbeddedRedis(directory)
+
+
+def check_account(services: Services, account: Account) -> Check:
+    """Log in to one account and say how it went, as a line of `doctor`."""
+    try:
+        seen = services.poller.check(account)
+    except IngestError as error:
+        return Check(f"account {account.id}", ok=False, line=str(error))
+    return Check(f"account {account.id}", ok=True, line=f"logs in, {seen.messages} messages")
+
+
+def _object_store(settings: Settings) -> ObjectStore:
+    url = settings.require_storage()
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return DirectoryStore(Path(unquote(parts.path)))
+    options: dict[str, Any] = {
+        "connect_timeout_s": settings.store_connect_timeout_s,
+        "read_timeout_s": settings.store_read_timeout_s,
+    }
+    return S3Store(s3_client(**options), parts.netloc, parts.path.strip("/"))
