@@ -221,6 +221,7 @@ class Session:
 
     def _do_quit(self, _argument: bytes) -> None:
         if self._maildrop is not None:
+            self._wire.flush()  # a connection that breaks over earlier replies never comes to UPDATE
             self._update(self._maildrop)
         self._open = False
         if self._behaviour.quit_reply:
