@@ -172,13 +172,18 @@ class Settings(BaseSettings):
         return self.storage_url
 
     def strangers(self) -> list[str]:
-        """Variables that look like ours and are not, one line each, with the nearest setting."""
+        """Variables that were probably meant as settings: nearly one's name, or within a group of ours. A line each."""
         names = [*type(self).model_fields, *(f"{group}__{key}" for group, keys in _groups().items() for key in keys)]
-        known = {f"{PREFIX}{name}".upper() for name in names} | {CONFIG}
-        return [
-            f"{name}: no such setting{_nearest(name, known)}"
+        known = {name.upper() for name in names} | {CONFIG.removeprefix(PREFIX)}
+        strange = {
+            name: _nearest(name.upper().removeprefix(PREFIX), known, PREFIX)
             for name in sorted(os.environ)
-            if name.upper().startswith(PREFIX) and name.upper() not in known and not _KUBERNETES.fullmatch(name)
+            if name.upper().startswith(PREFIX) and not _KUBERNETES.fullmatch(name)
+        }
+        return [
+            f"{name}: no such setting{near}"
+            for name, near in strange.items()
+            if name.upper().removeprefix(PREFIX) not in known and (near or "__" in name)
         ]
 
     @field_validator("redis_url")
@@ -305,9 +310,9 @@ def _groups() -> dict[str, dict[str, Any]]:
     return {key: get_type_hints(kind) for key, kind in fields.items() if dataclasses.is_dataclass(kind)}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f" (did you mean {match[0]}?)" if match else ""
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f" (did you mean {prefix}{match[0]}?)" if match else ""
 
 
 def _unknown_keys(table: Mapping[str, Any]) -> list[str]:
