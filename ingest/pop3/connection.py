@@ -242,7 +242,7 @@ class Connection:
             raise
         if event is None and self._ended:
             waited_for = self._sent[0].command.name if self._sent else self.state.name
-            silent = self.state is State.GREETING or self._sent
+            silent = self.state is State.GREETING or bool(self._sent)  # close() empties it
             self.close()
             if silent:
                 raise ConnectionLost(f"the server closed the connection ({waited_for} was under way)")
