@@ -163,7 +163,7 @@ class Services:
             dialer=TcpDialer(
                 connect_timeout_s=settings.connect_timeout_s,
                 ca_file=str(settings.ca_file) if settings.ca_file else None,
-                allowed_networks=settings.allowed_networks,
+                allowed_networks=map(str, settings.allowed_networks),
             ),
             secrets=self.secrets,
             spools=self.spools,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ingest.accounts import from_json, to_json
+from ingest.accounts import account_from_json, account_to_json
 from ingest.adapters.redis_client import Client, Keys, translated
 from ingest.models import Account
 
@@ -22,15 +22,15 @@ class RedisAccounts:
             return {}
         with translated():
             values: list[Any] = self._client.hmget(self._key, list(account_ids))
-        return {id_: from_json(value) for id_, value in zip(account_ids, values, strict=True) if value}
+        return {id_: account_from_json(value) for id_, value in zip(account_ids, values, strict=True) if value}
 
     def all(self) -> list[Account]:
         with translated():
             values: list[Any] = self._client.hvals(self._key)  # type: ignore[assignment]  # a synchronous client
-        return sorted((from_json(value) for value in values), key=lambda account: account.id)
+        return sorted((account_from_json(value) for value in values), key=lambda account: account.id)
 
     def put(self, accounts: Iterable[Account]) -> None:
-        fields = {account.id: to_json(account) for account in accounts}
+        fields = {account.id: account_to_json(account) for account in accounts}
         if fields:
             with translated():
                 self._client.hset(self._key, mapping=fields)

@@ -14,7 +14,6 @@ from typing import Any
 from ingest.adapters.redis_client import Client, Keys, translated
 from ingest.models import OutgoingEvent, StreamEntry
 
-_BLOCK_MS = 1000
 _COUNT = 100
 
 
@@ -38,9 +37,10 @@ class RedisEvents:
         self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None
     ) -> Iterator[StreamEntry | None]:
         positions = {stream: self._start(stream, group, from_start=from_start) for stream in self._streams()}
-        block_ms = max(1, _BLOCK_MS // len(positions))
+        block_s = 1.0 if timeout_s is None else min(1.0, timeout_s)
+        block_ms = max(1, int(block_s * 1000) // len(positions))
         quiet_since = time.monotonic()
-        while timeout_s is None or time.monotonic() - quiet_since < timeout_s:
+        while True:
             found = False
             for shard, stream in enumerate(self._streams()):
                 for position, fields in self._read(stream, positions[stream], group, consumer, block_ms):
@@ -53,10 +53,14 @@ class RedisEvents:
                     else:
                         with translated():
                             self._client.xack(stream, group, position)
-            if not found:
-                if group is not None:
-                    positions = dict.fromkeys(positions, ">")  # what was left pending is done: only new ones now
-                yield None
+            if found:
+                continue
+            if group is not None and ">" not in positions.values():
+                positions = dict.fromkeys(positions, ">")  # what was left pending is done: only new ones now
+                continue
+            if timeout_s is not None and time.monotonic() - quiet_since >= timeout_s:
+                return
+            yield None
 
     def _start(self, stream: str, group: str | None, *, from_start: bool) -> str:
         if group is not None:

@@ -1,0 +1,356 @@
+"""Lease, ledger, schedule, registry and event stream: one suite, on memory and on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest.adapters.memory_state import (
+    MemoryAccounts,
+    MemoryEvents,
+    MemoryLease,
+    MemoryLedger,
+    MemorySchedule,
+    MemoryState,
+)
+from ingest.adapters.redis_accounts import RedisAccounts
+from ingest.adapters.redis_client import Keys, connect
+from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_lease import RedisLease
+from ingest.adapters.redis_ledger import RedisLedger
+from ingest.adapters.redis_schedule import RedisSchedule
+from ingest.errors import LeaseLost, LedgerMoved
+from ingest.ledger import NO_IDENTITY, uidl_digest
+from ingest.models import Account, AccountState, Kind, OutgoingEvent, Record
+from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Schedule
+
+TTL_S, CLAIM_TTL_S = 30.0, 120.0
+EVENT = OutgoingEvent("a" * 32, "mailsluice.message.received.v1", b'{"id":"x"}')
+
+
+class OwnClock:
+    """A clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 24, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+@dataclass
+class World:
+    """One installation; `lapse` makes a lease run out."""
+
+    lease: Lease
+    ledger: Ledger
+    schedule: Schedule
+    accounts: AccountRegistry
+    events: EventLog
+    lapse: Callable[[str], None]
+
+    def told(self) -> list[str]:
+        return [entry.event.id for entry in self.entries()]
+
+    def entries(self) -> list:
+        tail = self.events.tail(from_start=True, group=None, consumer="t", timeout_s=0)
+        return [entry for entry in tail if entry is not None]
+
+
+def memory_world(shards: int) -> World:
+    state = MemoryState(OwnClock())
+
+    def lapse(account_id: str) -> None:
+        token, _ = state.leases[account_id]
+        state.leases[account_id] = (token, state.now() - 1)
+
+    return World(
+        MemoryLease(state, ttl_s=TTL_S, claim_ttl_s=CLAIM_TTL_S),
+        MemoryLedger(state),
+        MemorySchedule(state, claim_ttl_s=CLAIM_TTL_S),
+        MemoryAccounts(state),
+        MemoryEvents(state),
+        lapse,
+    )
+
+
+def redis_world(url: str, shards: int) -> tuple[World, Callable[[], None]]:
+    client, keys = connect(url, 5), Keys("t", shards)
+    world = World(
+        RedisLease(client, keys, ttl_s=TTL_S, claim_ttl_s=CLAIM_TTL_S),
+        RedisLedger(client, keys, lease_ttl_s=TTL_S, min_replicas=0, settle_s=1),
+        RedisSchedule(client, keys, claim_ttl_s=CLAIM_TTL_S),
+        RedisAccounts(client, keys),
+        RedisEvents(client, keys),
+        lambda account_id: client.delete(keys.of_account("lease", account_id)) and None,
+    )
+    return world, client.close
+
+
+@pytest.fixture(params=["memory", "redis", "redis-3-shards"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "memory":
+        yield memory_world(1)
+    else:
+        shards = 3 if "3" in request.param else 1
+        made, close = redis_world(request.getfixturevalue("redis_url"), shards)
+        yield made
+        close()
+
+
+def record(uidl: bytes, kind: Kind = Kind.STORED, identity: bytes = b"i" * 8) -> Record:
+    return Record(uidl_digest(uidl), identity, kind)
+
+
+def held(world: World, account_id: str = "a") -> str:
+    token = world.lease.acquire(account_id)
+    assert token is not None
+    return token
+
+
+# Lease
+
+
+def test_a_lease_is_held_by_one(world: World) -> None:
+    token = held(world)
+    assert world.lease.acquire("a") is None
+    assert world.lease.acquire("b") not in {None, token}
+
+
+def test_of_eight_who_ask_at_once_one_gets_the_lease(world: World) -> None:
+    got: list[str | None] = []
+    threads = [threading.Thread(target=lambda: got.append(world.lease.acquire("a"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([token for token in got if token]) == 1
+
+
+def test_a_lapsed_lease_is_free_and_its_token_good_for_nothing(world: World) -> None:
+    old = held(world)
+    image = world.ledger.load("a")
+    world.lapse("a")
+    new = held(world)
+    assert new != old
+    with pytest.raises(LeaseLost):
+        world.lease.renew("a", old)
+    with pytest.raises(LeaseLost):
+        world.ledger.commit("a", old, image, [record(b"1")], EVENT)
+    with pytest.raises(LeaseLost):
+        world.ledger.rewrite("a", old, image, [])
+    with pytest.raises(LeaseLost):
+        world.ledger.attempts("a", old, uidl_digest(b"1"), count=True)
+    assert world.lease.release("a", old, due_in_s=0, state=AccountState(failures=9)) is False
+    assert world.schedule.states(["a"])["a"].failures == 0
+    assert world.events.length() == 0
+    world.lease.renew("a", new)
+
+
+def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World) -> None:
+    world.schedule.add(["a"])
+    token = held(world)
+    state = AccountState(2, 1, 37.5, first_poll_done=True, last_outcome="done", last_poll=1.5, failing_since=2.25)
+    assert world.lease.release("a", token, due_in_s=50, state=state) is True
+    assert world.schedule.states(["a"])["a"] == state
+    assert world.schedule.due_in(["a"])["a"] == pytest.approx(50, abs=2)
+    assert world.lease.acquire("a") is not None
+
+
+def test_an_account_that_is_being_polled_is_not_due(world: World) -> None:
+    world.schedule.add(["a"])
+    held(world)
+    assert world.schedule.claim(10) == []
+    assert world.schedule.due_in(["a"])["a"] == pytest.approx(CLAIM_TTL_S, abs=2)
+
+
+# Ledger
+
+
+def test_a_commit_writes_record_and_event_and_the_image_follows(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    loaded = world.ledger.load("a")
+    assert [(r.uidl, r.identity, r.kind) for r in loaded.records()] == [(uidl_digest(b"1"), b"i" * 8, Kind.STORED)]
+    assert loaded.records() == image.records()
+    assert loaded.header == image.header
+    assert loaded.now_minutes - loaded.records()[0].minutes in {0, 1}
+    [entry] = world.entries()
+    assert entry.event == EVENT
+
+
+def test_a_commit_whose_reply_was_lost_is_known_when_it_comes_again(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"0")], None)
+    before = world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    world.ledger.commit("a", token, before, [record(b"1")], EVENT)
+    assert len(world.ledger.load("a")) == 2
+    assert world.told() == [EVENT.id]
+    assert before.records() == image.records()
+
+
+def test_the_very_first_commit_whose_reply_was_lost_is_known_too(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    stale = world.ledger.load("a")
+    stale.header = image.header
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    world.ledger.commit("a", token, stale, [record(b"1")], EVENT)
+    assert world.told() == [EVENT.id]
+    assert len(world.ledger.load("a")) == 1
+
+
+def test_a_writer_whose_image_is_stale_is_refused(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"0")], None)
+    stale = world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    with pytest.raises(LedgerMoved):
+        world.ledger.commit("a", token, stale, [record(b"2")], EVENT)
+    with pytest.raises(LedgerMoved):
+        world.ledger.rewrite("a", token, stale, [])
+    assert world.told() == [EVENT.id]
+
+
+def test_two_who_both_begin_an_empty_ledger_do_not_both_write(world: World) -> None:
+    token, image, other = held(world), world.ledger.load("a"), world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    with pytest.raises(LedgerMoved):
+        world.ledger.commit("a", token, other, [record(b"1")], EVENT)
+
+
+def test_many_records_are_seeded_in_one_step(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    seeds = [record(b"%d" % n, Kind.SEEDED, NO_IDENTITY) for n in range(20_000)]
+    world.ledger.commit("a", token, image, seeds, None)
+    loaded = world.ledger.load("a")
+    assert len(loaded) == 20_000
+    assert loaded.of_uidl(uidl_digest(b"19999"))[0].kind is Kind.SEEDED
+    assert loaded.of_identity(NO_IDENTITY) == ()
+
+
+def test_a_rewrite_replaces_all_records_and_can_be_repeated(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    for n in range(3):
+        world.ledger.commit("a", token, image, [record(b"%d" % n)], None)
+    again = world.ledger.load("a")
+    kept = [replace(image.records()[1], kind=Kind.DELETED)]
+    world.ledger.rewrite("a", token, image, kept)
+    world.ledger.rewrite("a", token, again, kept)
+    assert world.ledger.load("a").records() == kept
+    world.ledger.commit("a", token, image, [record(b"9")], EVENT)
+    assert len(world.ledger.load("a")) == 2
+
+
+def test_attempts_are_counted_for_each_message_and_forgotten_with_its_record(world: World) -> None:
+    token, image, digest = held(world), world.ledger.load("a"), uidl_digest(b"1")
+    assert [world.ledger.attempts("a", token, digest, count=True) for _ in range(2)] == [1, 2]
+    assert world.ledger.attempts("a", token, uidl_digest(b"2"), count=True) == 1
+    world.ledger.commit("a", token, image, [record(b"1")], None)
+    assert world.ledger.attempts("a", token, digest, count=False) == 0
+    assert world.ledger.attempts("a", token, uidl_digest(b"2"), count=False) == 1
+
+
+# Schedule
+
+
+def test_a_new_account_is_due_now_and_claimed_once(world: World) -> None:
+    world.schedule.add(["a", "b", "c"])
+    assert sorted(world.schedule.claim(10)) == ["a", "b", "c"]
+    assert world.schedule.claim(10) == []
+
+
+def test_of_two_beats_that_claim_at_once_each_account_goes_to_one(world: World) -> None:
+    world.schedule.add([f"a{n}" for n in range(200)])
+    claimed: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: claimed.append(world.schedule.claim(200))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(id_ for batch in claimed for id_ in batch) == sorted(f"a{n}" for n in range(200))
+
+
+def test_a_claim_takes_no_more_than_its_limit_and_starves_nobody(world: World) -> None:
+    world.schedule.add([f"a{n}" for n in range(20)])
+    first = world.schedule.claim(12)
+    assert len(first) == 12
+    assert len(world.schedule.claim(12)) == 8
+
+
+def test_adding_a_known_account_leaves_its_time(world: World) -> None:
+    world.schedule.add(["a"])
+    world.schedule.set_due(["a", "stranger"], 100)
+    world.schedule.add(["a"])
+    assert world.schedule.due_in(["a", "stranger"])["a"] == pytest.approx(100, abs=2)
+    assert "stranger" not in world.schedule.due_in(["a", "stranger"])
+
+
+def test_a_dropped_account_is_never_due(world: World) -> None:
+    world.schedule.add(["a", "b"])
+    world.schedule.drop(["a"])
+    assert world.schedule.claim(10) == ["b"]
+
+
+def test_a_reset_forgets_failures_and_makes_due_but_keeps_that_the_first_poll_was_done(world: World) -> None:
+    world.schedule.add(["a"])
+    world.lease.release("a", held(world), due_in_s=999, state=AccountState(5, 2, 9.0, first_poll_done=True))
+    world.schedule.reset(["a"])
+    assert world.schedule.states(["a"])["a"] == AccountState(first_poll_done=True)
+    assert world.schedule.claim(10) == ["a"]
+
+
+def test_an_erased_account_leaves_nothing(world: World) -> None:
+    world.schedule.add(["a"])
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.attempts("a", token, uidl_digest(b"2"), count=True)
+    world.ledger.commit("a", token, image, [record(b"1")], None)
+    world.lease.release("a", token, due_in_s=0, state=AccountState(failures=1))
+    world.schedule.erase("a")
+    assert len(world.ledger.load("a")) == 0
+    assert world.schedule.states(["a"])["a"] == AccountState()
+    assert world.schedule.due_in(["a"]) == {}
+
+
+# Registry
+
+
+def test_the_registry_gives_back_what_was_put(world: World) -> None:
+    one = Account("one", "pop.example.com", 995, "u", "env:P", tags={"team": "f"}, keep_s=0, first_poll="new")
+    two = Account("two", "127.0.0.1", 110, "u", "file:/p", paused=True)
+    world.accounts.put([two, one])
+    assert world.accounts.get(["one", "missing"]) == {"one": one}
+    assert world.accounts.all() == [one, two]
+    world.accounts.remove(["one", "missing"])
+    assert world.accounts.all() == [two]
+    assert world.accounts.get([]) == {}
+
+
+# Events
+
+
+def test_a_reader_from_the_start_sees_all_and_one_from_now_nothing_old(world: World) -> None:
+    for n in range(3):
+        world.events.append("a", replace(EVENT, id=f"{n}"))
+    assert world.told() == ["0", "1", "2"]
+    assert world.events.length() == 3
+    later = world.events.tail(from_start=False, group=None, consumer="t", timeout_s=0)
+    assert [entry for entry in later if entry] == []
+
+
+def test_a_group_goes_on_behind_what_it_acknowledged(world: World) -> None:
+    for n in range(3):
+        world.events.append("a", replace(EVENT, id=f"{n}"))
+    first = world.events.tail(from_start=True, group="g", consumer="t", timeout_s=1)
+    got = [next(entry for entry in first if entry) for _ in range(2)]  # the second asking acknowledges the first
+    assert [entry.event.id for entry in got] == ["0", "1"]
+    del first
+    again = world.events.tail(from_start=True, group="g", consumer="t", timeout_s=0.1)
+    assert [entry.event.id for entry in again if entry] == ["1", "2"]

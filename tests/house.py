@@ -1,0 +1,156 @@
+"""A whole house over memory and the simulator: real sockets, real POP3, a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ingest.adapters.secrets import SecretStore
+
+from ingest.adapters.memory_state import (
+    MemoryAccounts,
+    MemoryEvents,
+    MemoryLease,
+    MemoryLedger,
+    MemorySchedule,
+    MemoryState,
+)
+from ingest.adapters.memory_store import MemoryStore
+from ingest.adapters.spool import Spools
+from ingest.adapters.tcp import TcpDialer
+from ingest.mime.limits import MimeLimits
+from ingest.models import Account, Failure, PollReport, Tls
+from ingest.pipeline import Pipeline
+from ingest.poll import Poller
+from ingest.pop3.session import SessionLimits
+from ingest.retry import Steps
+from ingest.schedule import Cadence
+from ingest.simulator.behaviour import Behaviour
+from ingest.simulator.maildrop import Maildrop
+from ingest.simulator.server import Simulator
+from ingest.visit import VisitLimits
+
+PASSWORD = "correct horse"
+
+
+class MovableClock:
+    """Runs with the system's clock, ahead of it by what the test added."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def monotonic(self) -> float:
+        return self.now().timestamp()
+
+    def forward(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+class Silent:
+    """Telemetry that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def poll_finished(self, report: PollReport) -> None:
+        pass
+
+    def message_failed(self, account_id: str, code: str, detail: str) -> None:
+        self.failed.append(code)
+
+    def ticked(self, claimed: int, batches: int) -> None:
+        pass
+
+    def step_failed(self, step: str, failure: Failure) -> None:
+        self.failed.append(failure.code)
+
+
+def mail(subject: str, body: str = "text\r\n", *, received: str | None = None) -> bytes:
+    """A small message; its subject makes it one of its kind."""
+    trace = f"Received: from a by b; {received}\r\n" if received else ""
+    return f"{trace}From: a@example.com\r\nTo: b@example.com\r\nSubject: {subject}\r\n\r\n{body}".encode()
+
+
+@dataclass
+class House:
+    """One maildrop, one account, everything between them."""
+
+    maildrop: Maildrop
+    server: Simulator
+    spool_dir: Path
+    clock: MovableClock = field(default_factory=MovableClock)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    telemetry: Silent = field(default_factory=Silent)
+    draining: bool = False
+    lease_ttl_s: float = 60
+
+    def __post_init__(self) -> None:
+        self.state = MemoryState(self.clock)
+        self.lease = MemoryLease(self.state, ttl_s=self.lease_ttl_s, claim_ttl_s=120)
+        self.ledger = MemoryLedger(self.state)
+        self.schedule = MemorySchedule(self.state, claim_ttl_s=120)
+        self.registry = MemoryAccounts(self.state)
+        self.account = Account("a", "127.0.0.1", self.server.port, "u", "env:HOUSE_PASSWORD", tls=Tls.NONE)
+        self.schedule.add(["a"])
+
+    def poller(self, pipeline: Pipeline | None = None, **limits: float) -> Poller:
+        spools = Spools(self.spool_dir)
+        steps = Steps(0.0)
+        return Poller(
+            dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
+            secrets=SecretStore(None),
+            spools=spools,
+            pipeline=pipeline or self.pipeline(),
+            lease=self.lease,
+            ledger=self.ledger,
+            schedule=self.schedule,
+            events=MemoryEvents(self.state),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            steps=steps,
+            session_limits=SessionLimits(read_timeout_s=5),
+            visit_limits=VisitLimits(**limits),
+            cadence=Cadence(jitter=0),
+            lease_ttl_s=self.lease_ttl_s,
+            draining=lambda: self.draining,
+        )
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline(
+            store=self.store,
+            spools=Spools(self.spool_dir),
+            clock=self.clock,
+            mime_limits=MimeLimits(),
+            event_max_bytes=1 << 20,
+            steps=Steps(0.0),
+        )
+
+    def poll(self, *, account: Mapping[str, Any] | None = None, **limits: float) -> PollReport:
+        self.account = replace(self.account, **(account or {}))
+        return self.poller(**limits).poll(self.account)
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(event.json) for event in self.state.events]
+
+    def subjects(self, kind: str = "received") -> list[str | None]:
+        return [event["data"]["subject"] for event in self.events() if f".{kind}." in event["type"]]
+
+
+@contextmanager
+def house(*messages: bytes, behaviour: Behaviour | None = None) -> Iterator[House]:
+    """A house around a maildrop with these messages; HOUSE_PASSWORD must be set (see the fixture `password`)."""
+    maildrop = Maildrop(messages)
+    with (
+        tempfile.TemporaryDirectory() as spool_dir,
+        Simulator({"u": (PASSWORD, maildrop)}, behaviour=behaviour or Behaviour()) as server,
+    ):
+        yield House(maildrop, server, Path(spool_dir))
