@@ -21,6 +21,7 @@ from dotenv import dotenv_values
 from ingest.accounts import parse_accounts
 from ingest.errors import ConfigurationError
 from ingest.settings import CONFIG, PREFIX, Settings
+from workers.app import POLL_QUEUE, TICK_QUEUE
 
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z][A-Z0-9_]*")
 _SUBSTITUTION = re.compile(r"\$\{(?P<name>\w+)(?::(?P<how>[?-])(?P<word>[^}]*))?\}")
@@ -81,6 +82,16 @@ def environment(compose_text: str, env_text: str) -> Iterator[str]:
                 yield from (f"compose: {name}: {line}" for line in error.problems)
 
 
+def queues(compose_text: str) -> Iterator[str]:
+    """Whether every queue of the Celery application has a consumer, and every consumer a queue that exists."""
+    services: dict[str, Any] = PyCompose.from_yaml(compose_text).to_dict()["services"]
+    words = [str(word) for service in services.values() for word in service.get("command", [])]
+    options = [word.removeprefix("--queues=") for word in words if word.startswith("--queues=")]
+    consumed, known = {queue for option in options for queue in option.split(",")}, {TICK_QUEUE, POLL_QUEUE}
+    yield from (f"compose: nobody consumes {queue}" for queue in sorted(known - consumed))
+    yield from (f"compose: {queue} is no queue of workers.app" for queue in sorted(consumed - known))
+
+
 def variables(path: str, text: str) -> Iterator[str]:
     """Variables that look like settings and are none."""
     named = dict.fromkeys(_VARIABLE.findall(text), "x")
@@ -112,6 +123,7 @@ def problems(deploy: Path) -> Iterator[str]:
     yield from broken
     if not broken:
         yield from environment(compose_text, env_text)
+        yield from queues(compose_text)
     yield from accounts(accounts_text, env_text)
     for path in sorted(deploy.rglob("*")):
         if path.is_file():

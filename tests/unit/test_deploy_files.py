@@ -51,6 +51,8 @@ def test_what_is_deployed_holds() -> None:
         pytest.param("compose.yaml", "redis:6379/1", "redis:6379/0", "BROKER_URL", id="broker in the state's database"),
         pytest.param("compose.yaml", "REDIS_PASSWORD:?", "REDIS_PASS:?", "REDIS_PASS", id="variable nobody sets"),
         pytest.param("compose.yaml", "MAILSLUICE_REDIS_URL", "MAILSLUICE_REDIS", "no such setting", id="no setting"),
+        pytest.param("compose.yaml", "=mailsluice.tick", "=mailsluice.tock", "nobody consumes", id="queue left alone"),
+        pytest.param("compose.yaml", "=mailsluice.tick", "=mailsluice.tock", "is no queue", id="queue that is none"),
         pytest.param("example.env", "s3://mail/mailsluice", "mail", "STORAGE_URL", id="storage without a scheme"),
         pytest.param("example.env", "MAILSLUICE_STORAGE_URL", "STORAGE_URL", "STORAGE_URL", id="no storage"),
         pytest.param("example.env", "LOG_LEVEL=info", "LOG_LEVEL=chatty", "LOG_LEVEL", id="unknown log level"),
