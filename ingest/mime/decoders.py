@@ -1,0 +1,65 @@
+"""A part's content, decoded, chunk by chunk and as often as wanted.
+
+Rules of this file:
+- Nothing holds more than a few chunks; pages of a mapped file are given back behind the reader.
+- Nothing raises: damage is decoded around, and spans are clipped to the buffer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+
+from ingest.mime.defects import DefectCode
+from ingest.mime.octets import chunks, octets
+from ingest.mime.transfer import base64_chunks, begins_uuencode, quoted_printable_chunks, uuencode_chunks
+from ingest.models import Part
+
+IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
+_DECODERS = {
+    "base64": base64_chunks,
+    "quoted-printable": quoted_printable_chunks,
+    "x-uuencode": uuencode_chunks,
+    "uuencode": uuencode_chunks,
+    "x-uue": uuencode_chunks,
+    "uue": uuencode_chunks,
+}
+_DAMAGE = {
+    "base64": (re.compile(rb"[^A-Za-z0-9+/=\s]|=[^=\s]|={3}"), DefectCode.BASE64_DAMAGED),
+    "quoted-printable": (
+        re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,64}\r?\n|[ \t]{0,64}\Z)"),
+        DefectCode.QUOTED_PRINTABLE_DAMAGED,
+    ),
+}
+
+
+def known(encoding: str) -> bool:
+    """Whether this Content-Transfer-Encoding (lower-case) is one of ours; content in others is taken as it is."""
+    return encoding in IDENTITY or encoding in _DECODERS
+
+
+def decoded(buffer: memoryview | bytes | mmap.mmap, part: Part) -> Iterator[bytes]:
+    """The part's decoded octets in chunks of at most 128 KiB, none of them empty. Call again to read again."""
+    return decoded_span(buffer, part.encoding, part.start, part.end)
+
+
+def decoded_span(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: int, end: int) -> Iterator[bytes]:
+    """As `decoded`, for a span that is no `Part` yet."""
+    with octets(buffer) as view:
+        raw = chunks(view, start, end)
+        decoder = _DECODERS.get(encoding)
+        if decoder is uuencode_chunks and not begins_uuencode(chunks(view, start, end)):
+            decoder = None
+        yield from filter(None, raw if decoder is None else decoder(raw))
+
+
+def damage(raw: bytes, encoding: str) -> DefectCode | None:
+    """What is wrong with this encoded content, if anything. Looks at all of it: for bodies, which are bounded."""
+    if encoding in _DAMAGE:
+        pattern, code = _DAMAGE[encoding]
+        if pattern.search(raw):
+            return code
+    elif _DECODERS.get(encoding) is uuencode_chunks and not (b"begin " in raw and b"\nend" in raw):
+        return DefectCode.UUENCODE_DAMAGED
+    return None

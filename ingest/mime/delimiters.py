@@ -1,0 +1,110 @@
+"""Finds multipart delimiter lines (RFC 2046, 5.1.1) in one pass over the buffer.
+
+Rules of this file:
+- A delimiter stands at a line's start, names an open boundary exactly, and may have white space behind it.
+- Forward only: a position is never asked for twice, so the pass is linear however many boundaries are open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ingest.mime.octets import CHUNK_BYTES, give_back, mapped
+
+_LOOKAHEAD_BYTES = 2
+_WHITE_SPACE_BYTES = 64
+_HOPS = 8
+_LINE_FEED = 10
+_MISSES = 256  # so many lines that begin with "--" and name no boundary, and a regular expression takes over
+
+
+class Delimiter(NamedTuple):
+    """A delimiter line: the end of the content before it, the LF before it, the start of the next line, its boundary."""
+
+    content_end: int
+    at: int
+    next_line: int
+    boundary: bytes
+    closing: bool
+
+
+class DelimiterScan:
+    """Scans a view for delimiter lines of boundaries of at most `boundary_bytes`."""
+
+    def __init__(self, view: memoryview, boundary_bytes: int) -> None:
+        self._view = view
+        self._owner = mapped(view)
+        self._line_bytes = boundary_bytes + 2 + _WHITE_SPACE_BYTES
+        self._window, self._base = b"", 0
+
+    def next(self, at: int, end: int, boundaries: Mapping[bytes, object]) -> Delimiter | None:
+        """The first delimiter line of any of these boundaries whose preceding LF lies in [at, end)."""
+        misses = 0
+        while boundaries:
+            at = self._find(at, end)
+            if at < 0:
+                return None
+            found = self._match(at, boundaries)
+            if found:
+                return found
+            misses += 1
+            if misses > _MISSES:
+                return self._search(at + 1, end, boundaries)
+            at += 1
+        return None
+
+    def _match(self, at: int, boundaries: Mapping[bytes, object]) -> Delimiter | None:
+        """Whether the line after the LF at `at`, known to begin with "--", is a delimiter."""
+        start = at + 3
+        line = bytes(self._view[start : start + self._line_bytes])
+        line_end = line.find(b"\n")
+        next_line = start + line_end + 1
+        if line_end < 0:
+            if start + len(line) < len(self._view):
+                return None
+            line_end, next_line = len(line), len(self._view)
+        name = line[:line_end].rstrip(b" \t\r")
+        closing = False
+        if name not in boundaries:
+            name, closing = name[:-2], name.endswith(b"--")
+            if not closing or name not in boundaries:
+                return None
+        return Delimiter(self._content_end(at), at, next_line, name, closing)
+
+    def _content_end(self, at: int) -> int:
+        return at - 1 if at and self._view[at - 1] == ord("\r") else at
+
+    def _search(self, at: int, end: int, boundaries: Iterable[bytes]) -> Delimiter | None:
+        """As `next`, in C: worth its compilation only in text full of lines that begin with "--"."""
+        names = b"|".join(map(re.escape, sorted(boundaries, key=len, reverse=True)))
+        pattern = re.compile(rb"\n--(" + names + rb")(--)?[ \t\r]{0,64}(?:\n|\Z)")
+        found = pattern.search(self._view, at)
+        if found is None or found.start() >= end:
+            return None
+        return Delimiter(self._content_end(found.start()), found.start(), found.end(), found[1], bool(found[2]))
+
+    def _find(self, at: int, end: int) -> int:
+        """The first LF in [at, end) that "--" follows, or -1."""
+        while at < end:
+            if not self._base <= at < self._base + len(self._window) - _LOOKAHEAD_BYTES:
+                give_back(self._owner, self._base, self._base + len(self._window))
+                self._window, self._base = bytes(self._view[at : at + CHUNK_BYTES + _LOOKAHEAD_BYTES]), at
+            found = _line_start(self._window, at - self._base)
+            if found >= 0:
+                return self._base + found if self._base + found < end else -1
+            at = self._base + max(len(self._window) - _LOOKAHEAD_BYTES, 1)
+        return -1
+
+
+def _line_start(window: bytes, at: int) -> int:
+    """The first LF from `at` on that "--" follows, or -1. Base64 has no "-", so hopping between those is memchr."""
+    for _ in range(_HOPS):
+        dash = window.find(b"-", at + 1)
+        if dash < 0:
+            return -1
+        if window[dash - 1] == _LINE_FEED and window[dash + 1 : dash + 2] == b"-":
+            return dash - 1
+        at = dash
+    return window.find(b"\n--", at)

@@ -1,0 +1,104 @@
+"""The top header block as an event carries it: every field decoded in order, and the ones with a meaning read.
+
+Rules of this file:
+- The first of duplicate fields is used (RFC 5322, 3.6 allows one); all of them are in `headers`.
+- Message ids stay as written, with their brackets.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from ingest.mime.addresses import parse_addresses
+from ingest.mime.dates import parse_date
+from ingest.mime.defects import DefectCode, DefectLog
+from ingest.mime.fields import Field, split_fields
+from ingest.mime.limits import MimeLimits
+from ingest.mime.words import decode_words
+from ingest.models import Address, Envelope
+
+_SINGLE = frozenset({
+    *("message-id", "in-reply-to", "references", "date", "from", "sender", "reply-to", "to", "cc", "subject"),
+    *("content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"),
+})  # fmt: skip
+_HEADER_END = re.compile(rb"\n\r?\n")
+_EMPTY_HEADER = re.compile(rb"\r?\n")
+_MESSAGE_ID = re.compile(r"<[^<>]+>")
+_MESSAGE_ID_CHARS = 998  # a whole line of RFC 5322, 2.1.1
+
+
+def read_envelope(head: bytes, limits: MimeLimits) -> Envelope:
+    """The envelope of a header block alone, as `TOP n 0` gives it; what follows an empty line is not looked at."""
+    end = 0 if _EMPTY_HEADER.match(head) else None
+    if end is None and (empty_line := _HEADER_END.search(head)):
+        end = empty_line.start() + 1
+    log = DefectLog(limits)
+    fields, _ = split_fields(head[:end], limits, log, None)
+    return build_envelope(fields, limits, log)
+
+
+def build_envelope(fields: list[Field], limits: MimeLimits, log: DefectLog) -> Envelope:
+    """The envelope of split fields; what is wrong with it goes to `log`."""
+    headers: list[Field] = []
+    first: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key not in first:
+            first[key] = value
+        elif key in _SINGLE:
+            log.note(DefectCode.HEADER_DUPLICATE, None, name)
+        headers.append((name, decode_words(value).rstrip() if "=?" in value else value.rstrip()))
+    get = first.get
+    in_reply_to, subject = get("in-reply-to"), get("subject")
+
+    def addresses(name: str) -> tuple[Address, ...]:
+        raw = get(name)
+        if not raw:
+            return ()
+        found, wrong = parse_addresses(raw, limits)
+        if wrong:
+            log.note(wrong, None, name)
+        return found
+
+    return Envelope(
+        message_id=_message_id(get("message-id")),
+        in_reply_to=_message_id(in_reply_to),
+        references=_references(get("references"), limits, log),
+        date=_date(get("date"), "date", log),
+        received=_date(received.rpartition(";")[2], "received", log) if (received := get("received")) else None,
+        from_=addresses("from"),
+        sender=addresses("sender"),
+        reply_to=addresses("reply-to"),
+        to=addresses("to"),
+        cc=addresses("cc"),
+        subject=None if subject is None else decode_words(subject).strip(),
+        headers=tuple(headers),
+    )
+
+
+def _date(raw: str | None, name: str, log: DefectLog) -> datetime | None:
+    if raw is None:
+        return None
+    date = parse_date(raw)
+    if date is None:
+        log.note(DefectCode.DATE_MALFORMED, None, f"{name}: {raw.strip()}")
+    return date
+
+
+def _message_id(raw: str | None) -> str | None:
+    """The first id in brackets; without any, the value as it is."""
+    if not raw:
+        return None
+    bracketed = _MESSAGE_ID.search(raw)
+    return (bracketed[0] if bracketed else raw.strip())[:_MESSAGE_ID_CHARS] or None
+
+
+def _references(raw: str | None, limits: MimeLimits, log: DefectLog) -> tuple[str, ...]:
+    if not raw:
+        return ()
+    ids = _MESSAGE_ID.findall(raw) or raw.split()
+    if len(ids) > limits.references:
+        log.note(DefectCode.TOO_MANY_REFERENCES, None, f"{len(ids)} ids")
+        del ids[limits.references :]
+    return tuple(found[:_MESSAGE_ID_CHARS] for found in ids)

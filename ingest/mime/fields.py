@@ -1,0 +1,101 @@
+"""One header block, split into fields (RFC 5322, 2.2; RFC 6532).
+
+Rules of this file:
+- Split once, decode later: a field is (name as written, unfolded raw value).
+- A line that is no field among fields is passed over; after the last field it belongs to the body, whose separating
+  empty line is missing.
+- Octets beyond ASCII are UTF-8 if they can be, else Latin-1.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingest.mime.charsets import cut_utf8
+from ingest.mime.defects import DefectCode, DefectLog
+from ingest.mime.limits import MimeLimits
+
+Field = tuple[str, str]
+
+_FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*)$", re.MULTILINE)
+_RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", re.MULTILINE)
+_MAILBOX_LINE = re.compile(rb">?From [^\n]*+\n?")  # mbox's separator, left by careless exports
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_REPLACED = {0: "\N{REPLACEMENT CHARACTER}", **dict.fromkeys([*range(1, 9), *range(0x0B, 0x20), 0x7F], " ")}
+
+
+def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | None) -> tuple[list[Field], int]:
+    """The fields of a header block in order, and how many of its octets belong to them.
+
+    Args:
+        block: from the first octet of the header to its end, without the empty line.
+        limits: `headers`, `header_bytes` and `header_block_bytes` apply.
+        log: takes the defects.
+        part: the part number for them.
+    """
+    used = len(block)
+    if used > limits.header_block_bytes:
+        block = block[: limits.header_block_bytes]
+        block = block[: block.rfind(b"\n") + 1] or block
+        log.note(DefectCode.HEADER_BLOCK_TOO_LONG, part, f"{used} octets")
+    text, is_utf8 = _text(block)
+    if _CONTROL.search(text):
+        text = text.replace("\r\n", "\n").rstrip("\r")
+        if _CONTROL.search(text):
+            log.note(DefectCode.HEADER_CONTROL, part)
+            text = text.translate(_REPLACED)
+    text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
+    fields = _FIELD.findall(text)
+    if text and len(fields) != text.count("\n") + 1:
+        used = _malformed(block, used, log, part)
+    if len(fields) > limits.headers:
+        log.note(DefectCode.TOO_MANY_HEADERS, part, f"{len(fields)} fields")
+        del fields[limits.headers :]
+    if not is_utf8:
+        fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
+    if len(block) > limits.header_bytes:
+        fields = [(name, _cut(name, value, limits, log, part)) for name, value in fields]
+    return fields, used
+
+
+def _text(block: bytes) -> tuple[str, bool]:
+    try:
+        return block.decode(), True
+    except UnicodeDecodeError:
+        return block.decode("latin-1"), False
+
+
+def _eight_bit(value: str, log: DefectLog, part: str | None) -> str:
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1", "replace").decode()
+    except UnicodeDecodeError:
+        log.note(DefectCode.HEADER_8BIT, part, value)
+        return value
+
+
+def _cut(name: str, value: str, limits: MimeLimits, log: DefectLog, part: str | None) -> str:
+    value, was_cut = cut_utf8(value, limits.header_bytes)
+    if was_cut:
+        log.note(DefectCode.HEADER_TOO_LONG, part, name)
+    return value
+
+
+def _malformed(block: bytes, used: int, log: DefectLog, part: str | None) -> int:
+    """Some line is no field: where the header ends then. A mailbox separator at the top is no defect."""
+    separator = _MAILBOX_LINE.match(block)
+    end = fields_end = separator.end() if separator else 0
+    wrong = None
+    for field in _RAW_FIELD.finditer(block, end):
+        if field.start() != fields_end and wrong is None:
+            wrong = fields_end
+        fields_end = field.end()
+    if fields_end < len(block.rstrip(b"\r\n")):
+        if wrong is None:
+            wrong = fields_end
+        used = fields_end
+    if wrong is not None:
+        line = block[wrong : wrong + 80].split(b"\n", 1)[0]
+        log.note(DefectCode.HEADER_MALFORMED, part, line.decode("ascii", "replace").strip())
+    return used

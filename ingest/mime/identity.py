@@ -1,0 +1,46 @@
+"""The identity digest: what a message is, without what mail stores do to it.
+
+Rules of this file:
+- The field list is a contract: changing it changes every event id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import re
+
+from ingest.mime.octets import chunks, octets
+
+_FIELD = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?"
+_AT_START = re.compile(_FIELD)
+_REWRITTEN = re.compile(rb"(?<=\n)" + _FIELD)
+_MAY_HOLD = re.compile(rb"\n(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:")
+
+
+def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha256: bytes) -> bytes:
+    """SHA-256 of the message without the top header fields that mail stores rewrite, 32 octets.
+
+    Those are Status, X-Status, X-UID, X-UIDL, X-Keywords, X-IMAP* and Content-Length, with their folded lines.
+
+    Args:
+        buffer: the whole message.
+        header_end: the first octet after its header block.
+        sha256: the digest of all octets; returned unchanged, without hashing again, if none of those fields is there.
+    """
+    with octets(buffer) as view:
+        header_end = max(0, min(header_end, len(view)))
+        spans = []
+        first = _AT_START.match(view, 0, header_end)
+        if first:
+            spans.append(first.span())
+        if _MAY_HOLD.search(view, 0, header_end):
+            spans += [found.span() for found in _REWRITTEN.finditer(view, 0, header_end)]
+        if not spans:
+            return sha256
+        digest, at = hashlib.sha256(), 0
+        for start, end in [*spans, (len(view), len(view))]:
+            for chunk in chunks(view, at, start):
+                digest.update(chunk)
+            at = end
+        return digest.digest()

@@ -1,0 +1,44 @@
+"""The message's buffer, read forward in bounded pieces.
+
+Rules of this file:
+- Bytes and mapped files read alike. Of a mapped file the pages behind the reader are given back, so that a message of
+  150 MB is never resident as a whole; only where it is mapped read-only, since then nothing can be lost.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+CHUNK_BYTES = 128 * 1024
+
+
+def octets(buffer: memoryview | bytes | mmap.mmap) -> memoryview:
+    """A view of single octets; a context manager, so that a mapped file can be closed afterwards."""
+    view = memoryview(buffer)
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def mapped(view: memoryview) -> mmap.mmap | None:
+    """The read-only mapped file that this view shows as a whole, if it is one."""
+    owner: object = view.obj
+    if not isinstance(owner, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or len(owner) != view.nbytes:
+        return None
+    with memoryview(owner) as whole:
+        return owner if whole.readonly else None
+
+
+def give_back(owner: mmap.mmap | None, start: int, end: int) -> None:
+    """Drop the pages of a span from memory; reading them again fetches them again."""
+    if owner is not None and end > start:
+        first = start - start % mmap.PAGESIZE
+        owner.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
+def chunks(view: memoryview, start: int, end: int) -> Iterator[bytes]:
+    """A span in chunks of `CHUNK_BYTES`; a span that reaches beyond the buffer is clipped."""
+    owner = mapped(view)
+    end = min(end, len(view))
+    for at in range(max(start, 0), end, CHUNK_BYTES):
+        yield bytes(view[at : min(at + CHUNK_BYTES, end)])
+        give_back(owner, at, min(at + CHUNK_BYTES, end))

@@ -1,0 +1,94 @@
+"""Content-Type, Content-Disposition and their parameters (RFC 2045, 5.1; RFC 2231, 3 and 4).
+
+Rules of this file:
+- The first of two equal names is used; of a name in both forms, the extended one.
+- Tolerated: values with spaces but without quotes, empty parameters, quotes left open, comments behind a value.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+from urllib.parse import unquote_to_bytes
+
+from ingest.mime.charsets import decode_text
+
+_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL)
+_SECTION = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?", re.ASCII)
+_FREE_TEXT = frozenset({"name", "filename"})
+_CACHED_CHARS = 200
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameterised:
+    """A value in lower case, its parameters by lower-case name, and whether some were dropped."""
+
+    value: str
+    parameters: Mapping[str, str]
+    cut: bool = False
+
+
+EMPTY = Parameterised("", _NO_PARAMETERS)
+
+
+def parse_parameters(raw: str, limit: int) -> Parameterised:
+    """Split an unfolded field value; at most `limit` parameters are read."""
+    return _cached(raw, limit) if len(raw) <= _CACHED_CHARS else _parse(raw, limit)
+
+
+def _parse(raw: str, limit: int) -> Parameterised:
+    head, semicolon, _ = raw.partition(";")
+    if "=" in head:  # parameters without a value before them
+        head, raw, semicolon = "", ";" + raw, ";"
+    value = head.partition("(")[0].strip().lower()
+    if not semicolon:
+        return Parameterised(value, _NO_PARAMETERS)
+    plain: dict[str, str] = {}
+    sections: dict[str, dict[int, tuple[str, bool]]] = {}
+    found = _PARAMETER.finditer(raw, len(head))
+    for parameter in islice(found, limit):
+        name = parameter[1].lower()
+        text = _unquoted(name, parameter[2])
+        section = _SECTION.fullmatch(name)
+        if section is None:
+            plain.setdefault(name, text)
+        else:
+            numbered = sections.setdefault(section[1], {})
+            numbered.setdefault(int(section[2] or 0), (text, section[2] is None or bool(section[3])))
+    for name, numbered in sections.items():
+        if 0 in numbered:
+            plain[name] = _joined(numbered)
+    return Parameterised(value, MappingProxyType(plain), next(found, None) is not None)
+
+
+_cached = functools.lru_cache(maxsize=256)(_parse)
+
+
+def _unquoted(name: str, text: str) -> str:
+    if text.startswith('"'):
+        text = text[1:-1] if len(text) > 1 and text.endswith('"') else text[1:]
+        return text.replace("\\\\", "\\").replace('\\"', '"') if "\\" in text else text
+    text = text.strip()
+    if name.partition("*")[0] in _FREE_TEXT or not text:
+        return text
+    return text.split(None, 1)[0]
+
+
+def _joined(sections: dict[int, tuple[str, bool]]) -> str:
+    """Sections 0, 1, … up to the first gap; the first one names the charset if it is extended."""
+    first, extended = sections[0]
+    charset = None
+    if extended and first.count("'") > 1:
+        charset, _, first = first.split("'", 2)
+    pieces = [(first, extended)]
+    while (piece := sections.get(len(pieces))) is not None:
+        pieces.append(piece)
+    if not any(encoded for _, encoded in pieces):
+        return "".join(text for text, _ in pieces)
+    octets = b"".join(unquote_to_bytes(text) if encoded else text.encode() for text, encoded in pieces)
+    return decode_text(octets, charset or None, sample_bytes=0)[0]

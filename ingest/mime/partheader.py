@@ -1,0 +1,85 @@
+"""What a part's header says about its content (RFC 2045, RFC 2183), decoded on demand and no further.
+
+Rules of this file:
+- The first of duplicate fields is used. A type that can't be read is text/plain (RFC 2045, 5.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ingest.mime.decoders import known
+from ingest.mime.defects import DefectCode, DefectLog
+from ingest.mime.fields import Field
+from ingest.mime.filenames import filename_of
+from ingest.mime.limits import MimeLimits
+from ingest.mime.parameters import EMPTY, parse_parameters
+
+_TYPE = re.compile(r"[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}/[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}(?=\s|$)")
+_TOKEN = re.compile(r"[\s\"']*([!#-'*+\-.0-9A-Z^-~]{1,64})")
+_CHARSET_CHARS = 64
+_CONTENT_ID_CHARS = 998
+_FIELDS = frozenset({"content-type", "content-disposition", "content-transfer-encoding", "content-id"})
+
+
+class PartHeader(NamedTuple):
+    """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none."""
+
+    content_type: str
+    charset: str | None
+    disposition: str | None
+    filename: str | None
+    content_id: str | None
+    encoding: str
+    boundary: str
+
+
+def read_part_header(
+    fields: Iterable[Field], limits: MimeLimits, log: DefectLog, part: str | None, *, digest: bool
+) -> PartHeader:
+    """Read split fields. In a digest a part without a type is a message/rfc822 (RFC 2046, 5.1.5)."""
+    first: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in _FIELDS:
+            if key in first and part is not None:  # of the top header, the envelope says it
+                log.note(DefectCode.HEADER_DUPLICATE, part, name)
+            first.setdefault(key, value)
+    content_type, parameters = "message/rfc822" if digest else "text/plain", EMPTY
+    raw = first.get("content-type")
+    if raw is not None:
+        parameters = parse_parameters(raw, limits.parameters)
+        read = _TYPE.match(parameters.value)
+        if read is None:
+            log.note(DefectCode.CONTENT_TYPE_MALFORMED, part, raw)
+            content_type = "text/plain"
+        else:
+            content_type = read[0]
+    raw = first.get("content-disposition")
+    disposition_parameters = EMPTY if raw is None else parse_parameters(raw, limits.parameters)
+    disposition = _TOKEN.match(disposition_parameters.value)
+    if parameters.cut or disposition_parameters.cut:
+        log.note(DefectCode.TOO_MANY_PARAMETERS, part)
+    charset = parameters.parameters.get("charset", "").strip("\"' \t")
+    content_id = first.get("content-id", "").strip()
+    return PartHeader(
+        content_type=content_type,
+        charset=charset[:_CHARSET_CHARS] or None,
+        disposition=disposition[1] if disposition else None,
+        filename=filename_of(disposition_parameters, parameters, limits),
+        content_id=content_id[:_CONTENT_ID_CHARS] or None,
+        encoding=_encoding(first.get("content-transfer-encoding"), log, part),
+        boundary=parameters.parameters.get("boundary", ""),
+    )
+
+
+def _encoding(raw: str | None, log: DefectLog, part: str | None) -> str:
+    if not raw:
+        return "7bit"
+    token = _TOKEN.match(raw)
+    encoding = token[1].lower() if token else ""
+    if not known(encoding):
+        log.note(DefectCode.ENCODING_UNKNOWN, part, raw.strip())
+    return encoding or "7bit"

@@ -1,0 +1,61 @@
+"""Reads one message into what an event needs.
+
+Rules of this file:
+- `read_message` never raises; cost is linear in the buffer's size; attachments stay spans over the buffer.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+from ingest.mime.bodies import read_body
+from ingest.mime.defects import DefectLog
+from ingest.mime.envelope import build_envelope
+from ingest.mime.filenames import clean_filename
+from ingest.mime.limits import MimeLimits
+from ingest.mime.octets import octets
+from ingest.mime.structure import Leaf, Structure
+from ingest.models import ParsedMessage, Part
+
+
+def read_message(buffer: memoryview | bytes | mmap.mmap, limits: MimeLimits) -> ParsedMessage:
+    """Envelope, text, html, attachments and defects of a whole message (RFC 5322, RFC 2045-2049).
+
+    An attachment is every leaf that did not become text or html, but not the unnamed text within a forwarded message:
+    that lies in its message/rfc822, which is an attachment itself.
+    """
+    with octets(buffer) as view:
+        log = DefectLog(limits)
+        structure = Structure(view, limits, log)
+        envelope = build_envelope(structure.fields, limits, log)
+        text, html = structure.text, structure.html
+        return ParsedMessage(
+            envelope=envelope,
+            text=read_body(view, _part(text, limits), limits, log) if text else None,
+            html=read_body(view, _part(html, limits), limits, log) if html else None,
+            attachments=tuple(
+                _part(leaf, limits)
+                for leaf in structure.leaves
+                if leaf is not text and leaf is not html and leaf.is_listed
+            ),
+            defects=log.found(),
+            header_end=structure.header_end,
+        )
+
+
+def _part(leaf: Leaf, limits: MimeLimits) -> Part:
+    header = leaf.header
+    raw = header.filename
+    return Part(
+        number=leaf.number,
+        parent=leaf.parent,
+        content_type=header.content_type,
+        charset=header.charset,
+        disposition=header.disposition,
+        filename=clean_filename(raw, limits.filename_bytes) if raw else None,
+        filename_raw=raw,
+        content_id=header.content_id,
+        encoding=header.encoding,
+        start=leaf.start,
+        end=leaf.end,
+    )

@@ -1,0 +1,259 @@
+"""The tree of parts, walked once over the buffer (RFC 2045, 2046; numbers as in RFC 3501, 6.4.5).
+
+Rules of this file:
+- An explicit stack of open containers, no recursion; delimiter lines of every open boundary are found in one pass.
+- A delimiter of an outer container ends all inner ones; of two containers with one boundary the outer has it.
+- What can't be opened (too deep, no boundary, encoded) is one opaque leaf with its declared type.
+- A leaf lies as a span; its content is not looked at here, except for delimiters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingest.mime.defects import DefectCode, DefectLog
+from ingest.mime.delimiters import Delimiter, DelimiterScan
+from ingest.mime.fields import Field, split_fields
+from ingest.mime.limits import MimeLimits
+from ingest.mime.partheader import PartHeader, read_part_header
+
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
+_MESSAGES = frozenset({"message/rfc822", "message/global"})
+_PLAIN, _HTML = "text/plain", "text/html"
+
+
+class Leaf:
+    """A part without parts of its own, or a message/rfc822: what its header says, and its span."""
+
+    __slots__ = ("end", "header", "number", "parent", "start")
+
+    def __init__(self, number: str, parent: str | None, header: PartHeader, start: int) -> None:
+        self.number, self.parent, self.header, self.start, self.end = number, parent, header, start, start
+
+    @property
+    def is_body(self) -> bool:
+        """Whether it may become the text or html of the message (unnamed, inline, not in a forwarded message)."""
+        header = self.header
+        return (
+            self.parent is None
+            and header.content_type in {_PLAIN, _HTML}
+            and header.filename is None
+            and header.disposition in {None, "inline"}
+        )
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it is an attachment unless it became a body: all but the unnamed text of forwarded messages."""
+        header = self.header
+        return (
+            self.parent is None
+            or not header.content_type.startswith("text/")
+            or header.filename is not None
+            or header.disposition not in {None, "inline"}
+        )
+
+
+class _Container:
+    """An open multipart or message/rfc822.
+
+    `prefix` begins its children's numbers. `picks` are the bodies found so far, by type, each with whether it was the
+    first body of the child it came from.
+    """
+
+    __slots__ = ("alternative", "boundary", "children", "digest", "leaf", "parent", "picks", "prefix")
+
+    def __init__(self, leaf: Leaf, prefix: str, parent: str | None, boundary: bytes | None) -> None:
+        self.leaf, self.prefix, self.parent, self.boundary = leaf, prefix, parent, boundary
+        self.alternative = leaf.header.content_type == "multipart/alternative"
+        self.digest = leaf.header.content_type == "multipart/digest"
+        self.children = 0
+        self.picks: dict[str, tuple[Leaf, bool]] = {}
+
+
+class Structure:
+    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance."""
+
+    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
+        self._view, self._limits, self._log = view, limits, log
+        self._end = len(view)
+        self._scan = DelimiterScan(view, limits.boundary_bytes)
+        self._stack: list[_Container] = []
+        self._boundaries: dict[bytes, int] = {}
+        self._leaf: Leaf | None = None
+        self._parts = 0
+        self._messages = 0
+        self._empty_line = (-1, -1)
+        self._picks: dict[str, tuple[Leaf, bool]] = {}
+        self.fields: list[Field] = []
+        self.header_end = 0
+        self.leaves: list[Leaf] = []
+        self._walk()
+
+    @property
+    def text(self) -> Leaf | None:
+        """The text/plain that is the message's body."""
+        return self._picks[_PLAIN][0] if _PLAIN in self._picks else None
+
+    @property
+    def html(self) -> Leaf | None:
+        """The text/html that is the message's body."""
+        return self._picks[_HTML][0] if _HTML in self._picks else None
+
+    def _walk(self) -> None:
+        at = self._entity(0)
+        while found := self._scan.next(at, self._end, self._boundaries):
+            depth = self._boundaries[found.boundary]
+            self._close(depth + 1, found.content_end)
+            if found.closing:
+                self._stack[depth].boundary = None
+                del self._boundaries[found.boundary]
+                self._close(depth, found.content_end)
+                at = found.next_line - 1
+            else:
+                self._stack[depth].children += 1
+                at = self._entity(found.next_line)
+        self._close(0, self._end)
+
+    def _entity(self, at: int) -> int:
+        """Begin the entity whose header is at `at`, and what begins with it; the offset from where to scan on."""
+        while True:
+            top = not self._parts
+            container = self._stack[-1] if self._stack else None
+            number, prefix, parent = self._place(container)
+            self._parts += 1
+            if self._parts > self._limits.parts:
+                return self._give_up(number, parent, at)
+            where = None if top else number
+            fields, start, scan_on = self._header(at, where)
+            header = read_part_header(
+                fields, self._limits, self._log, where, digest=bool(container and container.digest)
+            )
+            if top:
+                self.fields, self.header_end = fields, start
+            leaf = Leaf(number, parent, header, start)
+            kind = header.content_type
+            if kind.startswith("multipart/"):
+                boundary = self._boundary_of(leaf, where)
+                if boundary is not None:
+                    self._boundaries[boundary] = len(self._stack)
+                    self._stack.append(_Container(leaf, prefix, parent, boundary))
+                    return scan_on
+            self.leaves.append(leaf)
+            if kind not in _MESSAGES or not self._may_open(leaf, message=True):
+                self._leaf = leaf
+                return scan_on
+            self._messages += 1
+            self._stack.append(_Container(leaf, number + ".", number, None))
+            at = start
+
+    def _place(self, container: _Container | None) -> tuple[str, str, str | None]:
+        """The number of the next entity, the prefix of its children if it is a multipart, the message it lies in."""
+        if container is None:
+            return "1", "", None
+        if container.boundary is None:
+            return container.prefix + "1", container.prefix, container.parent
+        number = f"{container.prefix}{container.children}"
+        return number, number + ".", container.parent
+
+    def _header(self, at: int, where: str | None) -> tuple[list[Field], int, int]:
+        """Split the header at `at`: its fields, where the content starts, from where to scan for delimiters."""
+        view, end = self._view, self._end
+        if at == 0 and (empty := _FIRST_EMPTY_LINE.match(view)):
+            return [], empty.end(), empty.end() - 1
+        if at >= end:
+            return [], end, end
+        line_feed = max(at - 1, 0)
+        if self._empty_line[0] < line_feed:
+            empty = _EMPTY_LINE.search(view, line_feed)
+            self._empty_line = empty.span() if empty else (end, end)
+        header_end, start = min(self._empty_line[0] + 1, end), self._empty_line[1]
+        scan_on = start - 1
+        cut: Delimiter | None = self._scan.next(line_feed, header_end, self._boundaries) if self._boundaries else None
+        if cut:
+            header_end = max(cut.at + 1, at)
+            start, scan_on = header_end, cut.at
+        block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])
+        fields, used = split_fields(block, self._limits, self._log, where)
+        if used < len(block):
+            start = at + used
+            scan_on = min(scan_on, start - 1) if used else line_feed
+        return fields, start, scan_on
+
+    def _boundary_of(self, leaf: Leaf, where: str | None) -> bytes | None:
+        """The boundary of a multipart that can be opened; a defect otherwise."""
+        boundary = leaf.header.boundary.rstrip().encode("utf-8", "replace")
+        if not boundary:
+            self._log.note(DefectCode.BOUNDARY_MISSING, where)
+        elif len(boundary) > self._limits.boundary_bytes:
+            self._log.note(DefectCode.BOUNDARY_TOO_LONG, where, f"{len(boundary)} octets")
+        elif boundary in self._boundaries:
+            self._log.note(DefectCode.BOUNDARY_NOT_FOUND, where, "an outer part has it")
+        elif self._may_open(leaf, message=False):
+            return boundary
+        return None
+
+    def _may_open(self, leaf: Leaf, *, message: bool) -> bool:
+        encoded = leaf.header.encoding in {"base64", "quoted-printable"}
+        if encoded:
+            self._log.note(DefectCode.ENCODING_FORBIDDEN, leaf.number, leaf.header.encoding)
+            if message:
+                return False
+        if len(self._stack) >= self._limits.depth:
+            self._log.note(DefectCode.DEPTH_EXCEEDED, leaf.number)
+            return False
+        if message and self._messages >= self._limits.nested_messages:
+            self._log.note(DefectCode.TOO_MANY_MESSAGES, leaf.number)
+            return False
+        return True
+
+    def _give_up(self, number: str, parent: str | None, at: int) -> int:
+        """Too many parts: the rest, its headers included, is one opaque leaf."""
+        self._log.note(DefectCode.TOO_MANY_PARTS, number)
+        leaf = Leaf(number, parent, PartHeader("application/octet-stream", None, None, None, None, "binary", ""), at)
+        self.leaves.append(leaf)
+        self._leaf = leaf
+        self._boundaries.clear()
+        return self._end
+
+    def _close(self, depth: int, end: int) -> None:
+        """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
+        if self._leaf is not None:
+            self._leaf.end = max(self._leaf.start, end)
+            self._offer(self._leaf)
+            self._leaf = None
+        while len(self._stack) > depth:
+            container = self._stack.pop()
+            leaf = container.leaf
+            leaf.end = max(leaf.start, end)
+            if leaf.header.content_type in _MESSAGES:
+                self._messages -= 1
+                continue
+            if container.boundary is not None:
+                self._boundaries.pop(container.boundary, None)
+                where = leaf.number if self._stack or leaf.parent else None
+                if container.children:
+                    self._log.note(DefectCode.BOUNDARY_UNCLOSED, where)
+                else:
+                    self._log.note(DefectCode.BOUNDARY_NOT_FOUND, where)
+                    self.leaves.append(leaf)
+            self._merge(container.picks)
+
+    def _offer(self, leaf: Leaf) -> None:
+        if leaf.is_body:
+            self._merge({leaf.header.content_type: (leaf, True)})
+
+    def _merge(self, offered: dict[str, tuple[Leaf, bool]]) -> None:
+        """Bodies of a closed child go to its container: of alternatives the last counts, else the first.
+
+        Among alternatives, a text that only follows another body within its alternative (a footer) replaces nothing.
+        """
+        container = self._stack[-1] if self._stack else None
+        picks = container.picks if container else self._picks
+        leading = not picks
+        for kind, (leaf, first) in offered.items():
+            if container is not None and container.alternative:
+                if first or kind not in picks:
+                    picks[kind] = (leaf, first)
+            elif kind not in picks:
+                picks[kind] = (leaf, first and leading)
