@@ -233,10 +233,10 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _secret_key_is_long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < 16:  # noqa: PLR2004 - 128 bits at best
-            raise ValueError("is too short (at least 16 characters, better `openssl rand -base64 32`)")
-        return key
+    def _secret_key_is_a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None or re.fullmatch(r"[A-Za-z0-9+/_-]{43}=", key.get_secret_value().strip()):
+            return key
+        raise ValueError("is not base64 of 32 octets (`openssl rand -base64 32` makes one)")
 
     @field_validator("key_prefix")
     @classmethod

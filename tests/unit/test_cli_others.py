@@ -1,0 +1,150 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from cli_harness import Harness, account, harness
+
+from ingest.cli import output
+from ingest.cli.main import mailsluice
+from ingest.cli.services import quiet
+from ingest.dispatch import Ticked
+from ingest.errors import HostUnreachable
+from ingest.models import OutgoingEvent
+from ingest.settings import Settings
+from ingest.wiring import Check
+
+
+@pytest.fixture
+def cli() -> Harness:
+    return harness()
+
+
+def said(cli: Harness, *subjects: str) -> None:
+    for subject in subjects:
+        body = json.dumps({"data": {"subject": subject}}, ensure_ascii=False).encode()
+        cli.services.events.append("billing", OutgoingEvent(subject, "mailsluice.message.received.v1", body))
+
+
+def test_tail_prints_one_event_a_line(cli: Harness) -> None:
+    said(cli, "one", "two")
+    result = cli.run("events", "tail", "--from-start", "--timeout", "1")
+    assert [json.loads(line)["data"]["subject"] for line in result.output.splitlines()] == ["one", "two"]
+
+
+def test_tail_without_from_start_skips_what_is_there(cli: Harness) -> None:
+    said(cli, "one")
+    result = cli.run("events", "tail", "--timeout", "1")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_tail_ends_after_its_count(cli: Harness) -> None:
+    said(cli, "one", "two", "three")
+    assert len(cli.run("events", "tail", "--from-start", "--count", "2").output.splitlines()) == 2
+
+
+def test_a_group_goes_on_behind_the_last_event_that_was_printed(cli: Harness) -> None:
+    said(cli, "one", "two")
+    printed = [
+        json.loads(cli.run("events", "tail", "--from-start", "--group", "g", "--count", "1").output)["data"]["subject"]
+        for _ in range(2)
+    ]
+    assert printed == ["one", "two"]
+
+
+def test_an_event_s_line_can_do_nothing_to_the_terminal_and_means_the_same(cli: Harness) -> None:
+    said(cli, "\x9b31m red \u2028")
+    line = cli.run("events", "tail", "--from-start", "--count", "1").output
+    assert "\x9b" not in line
+    assert json.loads(line)["data"]["subject"] == "\x9b31m red \u2028"
+
+
+def test_doctor_names_each_thing_that_is_wrong(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [Check("redis", ok=True, line="reachable"), Check("storage", ok=False, line="bucket is missing")]
+    monkeypatch.setattr(cli.services, "checks", lambda: checks)
+    result = cli.run("doctor")
+    assert result.exit_code == 1
+    assert result.stdout == "ok   redis: reachable\nFAIL storage: bucket is missing\n"
+    assert result.stderr == "storage: bucket is missing\n"
+
+
+def test_doctor_as_json_has_the_same_exit_code(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=False, line="down")])
+    result = cli.run("doctor", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"ok": False, "checks": [{"name": "redis", "ok": False, "line": "down"}]}
+
+
+def test_doctor_logs_in_to_the_accounts_it_is_asked_for(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.services, "checks", list)
+    cli.add(account("billing"), account("paused", paused=True))
+    assert "ok   account billing: logs in, 3 messages" in cli.run("doctor", "--accounts").stdout
+    cli.poller.refusal = HostUnreachable("nobody listens")
+    result = cli.run("doctor", "billing", "nobody")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "account nobody: no such account (mailsluice accounts list)\naccount billing: nobody listens\n"
+    )
+
+
+def test_tick_says_what_it_queued(cli: Harness) -> None:
+    class Ticker:
+        def tick(self) -> Ticked:
+            return Ticked(claimed=12, batches=2)
+
+    cli.services.__dict__["ticker"] = Ticker()
+    assert cli.run("tick").output == "12 due, queued in 2 batches\n"
+    assert json.loads(cli.run("tick", "--json").output) == {"claimed": 12, "batches": 2}
+
+
+def test_bad_settings_are_a_line_each_and_exit_code_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ingest", "accounts", "list"],
+        env={"MAILSLUICE_SHARDS": "many", "MAILSLUICE_TICK_S": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "MAILSLUICE_SHARDS: 'many' is not a whole number (1 to 1024)",
+        "MAILSLUICE_TICK_S: '0' is not a number (more than 0, at most 31536000)",
+    ]
+
+
+def test_a_redis_that_is_down_is_one_line_and_exit_code_1() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ingest", "accounts", "list"],
+        env={"MAILSLUICE_REDIS_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: Redis is unreachable")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_is_coloured_when_it_is_piped(cli: Harness) -> None:
+    cli.add(account("billing"))
+    assert "\x1b" not in cli.run("accounts", "list").output
+
+
+@pytest.mark.parametrize("path", [[name] for name in mailsluice.list_commands(None)] + [["accounts", "add"]])  # type: ignore[arg-type]
+def test_every_command_has_help(path: list[str], cli: Harness) -> None:
+    result = cli.run(*path, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: mailsluice")
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (52_428_800, "52.4 MB"), (3 * 10**12, "3000.0 GB")],
+)
+def test_octets_are_said_in_a_unit_that_fits(octets: int, said: str) -> None:
+    assert output.size(octets) == said
+
+
+def test_a_command_keeps_logs_out_of_its_output_unless_asked() -> None:
+    assert quiet(Settings()).log_level == "error"
+    assert quiet(Settings(log_level="debug")).log_level == "debug"
