@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 
+_READ_BYTES = 256 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Processed:
     """A message in object storage and its event, not yet committed.
@@ -217,7 +220,7 @@ class Pipeline:
             with content.open() as body:
                 return self._store.put(
                     key,
-                    _Beating(body, beat),
+                    io.BufferedReader(_Beating(body, beat), _READ_BYTES),
                     size=content.size,
                     sha256=content.sha256,
                     content_type=content_type,

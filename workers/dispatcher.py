@@ -36,7 +36,6 @@ class CeleryDispatcher:
     def ping(self) -> None:
         with self._translated(), self._app.connection_for_write(connect_timeout=_PING_S) as connection:
             connection.ensure_connection(max_retries=1, timeout=_PING_S)
-            connection.default_channel.queue_declare(POLL_QUEUE, passive=False)
 
     def close(self) -> None:
         self._app.close()

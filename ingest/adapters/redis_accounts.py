@@ -26,11 +26,11 @@ class RedisAccounts:
 
     def all(self) -> list[Account]:
         with translated():
-            values: list[Any] = self._client.hvals(self._key)  # type: ignore[assignment]  # a synchronous client
+            values: list[Any] = self._client.hvals(self._key)
         return sorted((account_from_json(value) for value in values), key=lambda account: account.id)
 
     def put(self, accounts: Iterable[Account]) -> None:
-        fields = {account.id: account_to_json(account) for account in accounts}
+        fields: dict[Any, Any] = {account.id: account_to_json(account) for account in accounts}
         if fields:
             with translated():
                 self._client.hset(self._key, mapping=fields)

@@ -56,9 +56,8 @@ def _through_sentinel(netloc: str, path: str, options: dict[str, Any]) -> Client
     user, _, password = credentials.partition(":")
     if credentials:
         options |= {"username": user or None, "password": password}
-    master: Client = Sentinel(sentinels, socket_timeout=options["socket_timeout"]).master_for(
-        name, db=int(db or 0), **options
-    )
+    sentinel: Any = Sentinel(sentinels, socket_timeout=options["socket_timeout"])  # type: ignore[no-untyped-call]
+    master: Client = sentinel.master_for(name, db=int(db or 0), **options)
     return master
 
 

@@ -76,6 +76,7 @@ class Server:
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log_file = directory / f"{self.name}.log"
+        self.environment_variables: dict[str, str] = {}  # beside this process' own
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -107,6 +108,7 @@ class Server:
             self._process = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
+                env={**os.environ, **self.environment_variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

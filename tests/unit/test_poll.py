@@ -30,11 +30,11 @@ def test_each_message_is_told_of_and_its_raw_object_is_what_the_server_sent() ->
         assert (report.outcome, report.events, report.new) == (Outcome.DONE, 2, 2)
         assert h.subjects() == ["one", "two"]
         for message, event in zip(h.maildrop.messages(), h.events(), strict=True):
-            digest = hashlib.sha256(message.raw).hexdigest()
+            digest = hashlib.sha256(message.octets).hexdigest()
             assert event["data"]["raw"]["sha256"] == event["data"]["sha256"] == digest
             assert event["subject"] == event["data"]["uidl"] == message.uidl
             with h.store.open(f"raw/a/{digest[:2]}/{digest}.eml") as stored:
-                assert stored.read() == message.raw
+                assert stored.read() == message.octets
 
 
 def test_nothing_is_told_again_at_the_next_polls() -> None:
@@ -261,7 +261,7 @@ def test_a_message_that_can_not_be_processed_is_quarantined_with_its_raw_object(
         [event] = [event for event in h.events() if ".quarantined." in event["type"]]
         assert event["data"]["subject"] == "bad"
         with h.store.open(event["data"]["raw"]["url"].removeprefix("memory:///")) as stored:
-            assert stored.read() == h.maildrop.messages()[0].raw
+            assert stored.read() == h.maildrop.messages()[0].octets
         assert h.poll(account={"keep_s": 0}).new == 0
         h.clock.forward(days=1)
         h.poll()

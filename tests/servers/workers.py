@@ -1,0 +1,43 @@
+"""The Celery processes as a cluster runs them: `celery -A workers worker` and `celery -A workers beat`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from servers.process import Server
+
+
+class CeleryProcess(Server):
+    """One worker or beat.
+
+    Args:
+        directory: its log.
+        role: "worker" or "beat".
+        environment: its settings.
+        options: further arguments.
+    """
+
+    def __init__(self, directory: Path, role: str, environment: Mapping[str, str], *options: str) -> None:
+        self.name = role
+        super().__init__(directory, start_timeout_s=40)
+        self.environment_variables = {**environment, "C_FORCE_ROOT": "1"}
+        self._role = role
+        self._options = options
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "celery", "-A", "workers", self._role, "-l", "info", *self._options]
+
+    def answers(self) -> bool:
+        sign = " ready." if self._role == "worker" else "beat: Starting..."
+        return self.log().rpartition("-- started --")[2].count(sign) > 0
+
+    def start(self) -> CeleryProcess:
+        with self.log_file.open("a") as log:
+            log.write("-- started --\n")  # a restarted one appends to the same file
+        super().start()
+        return self
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
