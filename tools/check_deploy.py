@@ -5,6 +5,8 @@ Each check takes a text or a path and yields one line a problem, so that tests c
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import io
 import re
 import shutil
@@ -25,6 +27,7 @@ from workers.app import POLL_QUEUE, TICK_QUEUE
 
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z][A-Z0-9_]*")
 _SUBSTITUTION = re.compile(r"\$\{(?P<name>\w+)(?::(?P<how>[?-])(?P<word>[^}]*))?\}")
+_FILLED_IN = base64.b64encode(bytes(32)).decode()  # fits each empty line of example.env, the secret key too
 _FLOATING_IMAGE = re.compile(r"[^:]*|.*:latest")
 
 
@@ -65,7 +68,7 @@ def compose(text: str) -> Iterator[str]:
 def environment(compose_text: str, env_text: str) -> Iterator[str]:
     """Whether each Mailsluice container gets settings that hold, from the example.env as filled in and compose.yaml."""
     values = dotenv_values(stream=io.StringIO(env_text), interpolate=False)
-    filled = {name: value or "filledin0123456789" for name, value in values.items()}
+    filled = {name: value or _FILLED_IN for name, value in values.items()}
     services: dict[str, Any] = PyCompose.from_yaml(compose_text).to_dict()["services"]
     for name, service in services.items():
         for variable, how in _wanted(service):
@@ -93,11 +96,13 @@ def queues(compose_text: str) -> Iterator[str]:
 
 
 def variables(path: str, text: str) -> Iterator[str]:
-    """Variables that look like settings and are none."""
-    named = dict.fromkeys(_VARIABLE.findall(text), "x")
-    named.pop(CONFIG, None)
-    with mock.patch.dict("os.environ", named, clear=True):
-        yield from (f"{path}: {line}" for line in Settings().strangers())
+    """Variables with our prefix that are no setting."""
+    known = {CONFIG}
+    for name, field in Settings.model_fields.items():
+        known.add(f"{PREFIX}{name}".upper())
+        if isinstance(field.annotation, type) and dataclasses.is_dataclass(field.annotation):
+            known |= {f"{PREFIX}{name}__{inner.name}".upper() for inner in dataclasses.fields(field.annotation)}
+    yield from (f"{path}: {name}: no such setting" for name in sorted(set(_VARIABLE.findall(text)) - known))
 
 
 def accounts(text: str, env_text: str) -> Iterator[str]:
