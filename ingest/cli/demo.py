@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -23,7 +24,7 @@ from rich.text import Text
 
 from ingest.cli.output import complain, console, size, table
 from ingest.cli.services import quiet
-from ingest.cli.stack import Stack, event_line, use_environment
+from ingest.cli.stack import Stack, event_line, own_store, stop_requests, use_environment
 from ingest.errors import ConfigurationError
 from ingest.models import Account, Outcome, PollReport, Tls
 from ingest.settings import Settings
@@ -51,10 +52,14 @@ def demo() -> None:
     maildrops = sample_maildrops()
     passwords = {name: secrets.token_urlsafe(16) for name in maildrops}
     users = {name: (passwords[name], maildrop) for name, maildrop in maildrops.items()}
-    with Simulator(users) as server, closing(start_embedded_redis(directory / "redis")) as state:
+    with (
+        stop_requests() as asked,
+        Simulator(users) as server,
+        closing(start_embedded_redis(directory / "redis")) as state,
+    ):
         variables = {
             "MAILSLUICE_REDIS_URL": state.url,
-            "MAILSLUICE_STORAGE_URL": (directory / "objects").as_uri(),
+            "MAILSLUICE_STORAGE_URL": own_store(directory),
             "MAILSLUICE_DATA_DIR": str(directory),
             "MAILSLUICE_ALLOWED_NETWORKS": '["127.0.0.0/8"]',
             "MAILSLUICE_TICK_S": "1",
@@ -65,7 +70,7 @@ def demo() -> None:
             accounts = [_account(name, server.port) for name in maildrops]
             services.registry.put(accounts)
             services.schedule.add(account.id for account in accounts)
-            failed = _show(services, accounts, maildrops, directory)
+            failed = _show(services, accounts, maildrops, directory, asked)
     for line in failed:
         complain(line)
     if failed:
@@ -73,7 +78,13 @@ def demo() -> None:
     console().print(f"\nDone in {time.monotonic() - started:.1f} s. Mail, attachments and logs lie in {directory}")
 
 
-def _show(services: Services, accounts: list[Account], maildrops: Mapping[str, Maildrop], directory: Path) -> list[str]:
+def _show(
+    services: Services,
+    accounts: list[Account],
+    maildrops: Mapping[str, Maildrop],
+    directory: Path,
+    asked: threading.Event,
+) -> list[str]:
     """The show itself; returns what went wrong."""
     waiting = {(name, uidl) for name, maildrop in maildrops.items() for uidl in maildrop.uidls()}
     console().print(
@@ -83,7 +94,7 @@ def _show(services: Services, accounts: list[Account], maildrops: Mapping[str, M
     stack = Stack(directory)
     stack.start()
     try:
-        arrived = _watch(services, stack, waiting)
+        arrived = _watch(services, stack, waiting, asked)
         if waiting:
             words = [f"  {child.name}: {line}" for child in stack.children for line in child.last_lines(_LAST_LINES)]
             return [f"{len(waiting)} messages did not arrive; the last log lines:", *words]
@@ -99,12 +110,12 @@ def _show(services: Services, accounts: list[Account], maildrops: Mapping[str, M
     ]
     if not wrong:
         listed = sum(report.listed for report in again)
-        console().print(f"Polled all again: {listed} listed, 0 new, 0 events. Nothing comes twice.\n")
+        console().print(f"Polled all again: {listed} listed, 0 new, 0 events: each is known by now.\n")
     _summary(accounts, arrived)
     return wrong
 
 
-def _watch(services: Services, stack: Stack, waiting: set[tuple[str, str]]) -> list[Event]:
+def _watch(services: Services, stack: Stack, waiting: set[tuple[str, str]], asked: threading.Event) -> list[Event]:
     """Print events until all messages arrived, or the deadline, or the death of a child; empties `waiting`."""
     arrived: list[Event] = []
     deadline = time.monotonic() + DEADLINE_S
@@ -114,6 +125,8 @@ def _watch(services: Services, stack: Stack, waiting: set[tuple[str, str]]) -> l
             event: Event = json.loads(entry.event.json)
             arrived.append(event)
             waiting.discard((event["data"]["account"], event["data"].get("uidl")))
+        if asked.is_set():
+            raise KeyboardInterrupt
         if not waiting or time.monotonic() > deadline or (entry is None and stack.tend()):
             break
     return arrived

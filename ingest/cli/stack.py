@@ -128,6 +128,13 @@ def stop_requests() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def own_store(directory: Path) -> str:
+    """The URL of a directory store below; made here, since a store never makes the place it is pointed at."""
+    place = directory / "objects"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return place.as_uri()
+
+
 def use_environment(variables: dict[str, str], *, only: bool) -> None:
     """Set variables for this process and its children; `only` removes all other settings of ours first."""
     if only:

@@ -20,7 +20,7 @@ from rich.text import Text
 from ingest.cli.applying import apply_file
 from ingest.cli.output import complain, console
 from ingest.cli.services import quiet
-from ingest.cli.stack import Stack, event_line, stop_requests, use_environment
+from ingest.cli.stack import Stack, event_line, own_store, stop_requests, use_environment
 from ingest.errors import IngestError
 from ingest.settings import Settings, masked
 from ingest.wiring import Services, build, start_embedded_redis
@@ -43,7 +43,7 @@ def up() -> None:
                 closing(start_embedded_redis(directory / "redis"))
             ).url
         if settings.storage_url is None:
-            variables["MAILSLUICE_STORAGE_URL"] = (directory / "objects").as_uri()
+            variables["MAILSLUICE_STORAGE_URL"] = own_store(directory)
         use_environment(variables, only=False)
         parts.enter_context(_written(directory / "up.env", variables))
         services = parts.enter_context(closing(build(quiet(Settings.load()))))
