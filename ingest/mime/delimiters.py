@@ -21,7 +21,7 @@ _MISSES = 256  # so many lines that begin with "--" and name no boundary, and a 
 
 
 class Delimiter(NamedTuple):
-    """A delimiter line: the end of the content before it, the LF before it, the start of the next line, its boundary."""
+    """A delimiter line: end of the content before it, the LF before it, start of the next line, boundary."""
 
     content_end: int
     at: int

@@ -13,7 +13,7 @@ from datetime import datetime
 from ingest.mime.addresses import parse_addresses
 from ingest.mime.dates import parse_date
 from ingest.mime.defects import DefectCode, DefectLog
-from ingest.mime.fields import Field, split_fields
+from ingest.mime.fields import Fields, split_fields
 from ingest.mime.limits import MimeLimits
 from ingest.mime.words import decode_words
 from ingest.models import Address, Envelope
@@ -34,23 +34,14 @@ def read_envelope(head: bytes, limits: MimeLimits) -> Envelope:
     if end is None and (empty_line := _HEADER_END.search(head)):
         end = empty_line.start() + 1
     log = DefectLog(limits)
-    fields, _ = split_fields(head[:end], limits, log, None)
-    return build_envelope(fields, limits, log)
+    return build_envelope(split_fields(head[:end], limits, log, None), limits, log)
 
 
-def build_envelope(fields: list[Field], limits: MimeLimits, log: DefectLog) -> Envelope:
+def build_envelope(fields: Fields, limits: MimeLimits, log: DefectLog) -> Envelope:
     """The envelope of split fields; what is wrong with it goes to `log`."""
-    headers: list[Field] = []
-    first: dict[str, str] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key not in first:
-            first[key] = value
-        elif key in _SINGLE:
-            log.note(DefectCode.HEADER_DUPLICATE, None, name)
-        headers.append((name, decode_words(value).rstrip() if "=?" in value else value.rstrip()))
-    get = first.get
-    in_reply_to, subject = get("in-reply-to"), get("subject")
+    get = fields.first.get
+    for name in _SINGLE.intersection(fields.repeated):
+        log.note(DefectCode.HEADER_DUPLICATE, None, name)
 
     def addresses(name: str) -> tuple[Address, ...]:
         raw = get(name)
@@ -63,7 +54,7 @@ def build_envelope(fields: list[Field], limits: MimeLimits, log: DefectLog) -> E
 
     return Envelope(
         message_id=_message_id(get("message-id")),
-        in_reply_to=_message_id(in_reply_to),
+        in_reply_to=_message_id(get("in-reply-to")),
         references=_references(get("references"), limits, log),
         date=_date(get("date"), "date", log),
         received=_date(received.rpartition(";")[2], "received", log) if (received := get("received")) else None,
@@ -72,8 +63,8 @@ def build_envelope(fields: list[Field], limits: MimeLimits, log: DefectLog) -> E
         reply_to=addresses("reply-to"),
         to=addresses("to"),
         cc=addresses("cc"),
-        subject=None if subject is None else decode_words(subject).strip(),
-        headers=tuple(headers),
+        subject=None if (subject := get("subject")) is None else decode_words(subject).strip(),
+        headers=tuple([(name, decode_words(value).rstrip()) for name, value in fields.items]),
     )
 
 

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ingest.mime.charsets import cut_utf8
 from ingest.mime.defects import DefectCode, DefectLog
@@ -20,12 +21,24 @@ Field = tuple[str, str]
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*)$", re.MULTILINE)
 _RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", re.MULTILINE)
 _MAILBOX_LINE = re.compile(rb">?From [^\n]*+\n?")  # mbox's separator, left by careless exports
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_REPLACED = {0: "\N{REPLACEMENT CHARACTER}", **dict.fromkeys([*range(1, 9), *range(0x0B, 0x20), 0x7F], " ")}
+_CONTROLS = bytes([*range(9), *range(0x0B, 0x20), 0x7F])
+_REPLACED = {**dict.fromkeys(_CONTROLS, " "), 0: "\N{REPLACEMENT CHARACTER}"}
 
 
-def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | None) -> tuple[list[Field], int]:
-    """The fields of a header block in order, and how many of its octets belong to them.
+class Fields(NamedTuple):
+    """A split header block: all fields in order, the first value by lower-case name, the names that came again.
+
+    `octets` is how much of the block belongs to them.
+    """
+
+    items: list[Field]
+    first: dict[str, str]
+    repeated: list[str]
+    octets: int
+
+
+def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | None) -> Fields:
+    """Split a header block.
 
     Args:
         block: from the first octet of the header to its end, without the empty line.
@@ -39,9 +52,10 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         block = block[: block.rfind(b"\n") + 1] or block
         log.note(DefectCode.HEADER_BLOCK_TOO_LONG, part, f"{used} octets")
     text, is_utf8 = _text(block)
-    if _CONTROL.search(text):
-        text = text.replace("\r\n", "\n").rstrip("\r")
-        if _CONTROL.search(text):
+    controls = len(block) - len(block.translate(None, _CONTROLS))
+    if controls:
+        text = text.replace("\r\n", "\n")
+        if controls != len(block) - len(text.encode() if is_utf8 else text):
             log.note(DefectCode.HEADER_CONTROL, part)
             text = text.translate(_REPLACED)
     text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
@@ -55,7 +69,15 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
     if len(block) > limits.header_bytes:
         fields = [(name, _cut(name, value, limits, log, part)) for name, value in fields]
-    return fields, used
+    first: dict[str, str] = {}
+    repeated: list[str] = []
+    for name, value in fields:
+        key = name.lower()
+        if key in first:
+            repeated.append(key)
+        else:
+            first[key] = value
+    return Fields(fields, first, repeated, used)
 
 
 def _text(block: bytes) -> tuple[str, bool]:

@@ -7,12 +7,11 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from ingest.mime.decoders import known
 from ingest.mime.defects import DefectCode, DefectLog
-from ingest.mime.fields import Field
+from ingest.mime.fields import Fields
 from ingest.mime.filenames import filename_of
 from ingest.mime.limits import MimeLimits
 from ingest.mime.parameters import EMPTY, parse_parameters
@@ -37,16 +36,13 @@ class PartHeader(NamedTuple):
 
 
 def read_part_header(
-    fields: Iterable[Field], limits: MimeLimits, log: DefectLog, part: str | None, *, digest: bool
+    fields: Fields, limits: MimeLimits, log: DefectLog, part: str | None, *, digest: bool
 ) -> PartHeader:
     """Read split fields. In a digest a part without a type is a message/rfc822 (RFC 2046, 5.1.5)."""
-    first: dict[str, str] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key in _FIELDS:
-            if key in first and part is not None:  # of the top header, the envelope says it
-                log.note(DefectCode.HEADER_DUPLICATE, part, name)
-            first.setdefault(key, value)
+    first = fields.first
+    if part is not None:  # of the top header, the envelope says it
+        for name in _FIELDS.intersection(fields.repeated):
+            log.note(DefectCode.HEADER_DUPLICATE, part, name)
     content_type, parameters = "message/rfc822" if digest else "text/plain", EMPTY
     raw = first.get("content-type")
     if raw is not None:

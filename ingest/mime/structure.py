@@ -13,13 +13,14 @@ import re
 
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import Delimiter, DelimiterScan
-from ingest.mime.fields import Field, split_fields
+from ingest.mime.fields import Fields, split_fields
 from ingest.mime.limits import MimeLimits
 from ingest.mime.partheader import PartHeader, read_part_header
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
 _MESSAGES = frozenset({"message/rfc822", "message/global"})
+_NO_FIELDS = Fields([], {}, [], 0)
 _PLAIN, _HTML = "text/plain", "text/html"
 
 
@@ -85,7 +86,7 @@ class Structure:
         self._messages = 0
         self._empty_line = (-1, -1)
         self._picks: dict[str, tuple[Leaf, bool]] = {}
-        self.fields: list[Field] = []
+        self.fields = _NO_FIELDS
         self.header_end = 0
         self.leaves: list[Leaf] = []
         self._walk()
@@ -156,13 +157,13 @@ class Structure:
         number = f"{container.prefix}{container.children}"
         return number, number + ".", container.parent
 
-    def _header(self, at: int, where: str | None) -> tuple[list[Field], int, int]:
+    def _header(self, at: int, where: str | None) -> tuple[Fields, int, int]:
         """Split the header at `at`: its fields, where the content starts, from where to scan for delimiters."""
         view, end = self._view, self._end
         if at == 0 and (empty := _FIRST_EMPTY_LINE.match(view)):
-            return [], empty.end(), empty.end() - 1
+            return _NO_FIELDS, empty.end(), empty.end() - 1
         if at >= end:
-            return [], end, end
+            return _NO_FIELDS, end, end
         line_feed = max(at - 1, 0)
         if self._empty_line[0] < line_feed:
             empty = _EMPTY_LINE.search(view, line_feed)
@@ -174,10 +175,10 @@ class Structure:
             header_end = max(cut.at + 1, at)
             start, scan_on = header_end, cut.at
         block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])
-        fields, used = split_fields(block, self._limits, self._log, where)
-        if used < len(block):
-            start = at + used
-            scan_on = min(scan_on, start - 1) if used else line_feed
+        fields = split_fields(block, self._limits, self._log, where)
+        if fields.octets < len(block):  # the empty line is missing: what is no field is content
+            start = at + fields.octets
+            scan_on = max(start - 1, line_feed)
         return fields, start, scan_on
 
     def _boundary_of(self, leaf: Leaf, where: str | None) -> bytes | None:

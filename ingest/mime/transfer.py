@@ -15,6 +15,7 @@ import pybase64
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _STRAY = bytes(octet for octet in range(256) if octet not in _ALPHABET + b"=")
+_WHOLE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _PADS = re.compile(rb"=+")
 _QUANTUM = 4
 _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with white space behind it) waits for more
@@ -27,6 +28,8 @@ _UU_LINE_BYTES = 1024
 
 def base64_octets(data: bytes) -> bytes:
     """A whole value decoded, as well as it can be."""
+    if _WHOLE.fullmatch(data):
+        return pybase64.b64decode(data)
     return b"".join(base64_chunks([data]))
 
 
