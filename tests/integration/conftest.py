@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,15 +101,6 @@ class Cluster:
         bucket, _, key = url.removeprefix("s3://").partition("/")
         return self.seaweed.client().get_object(Bucket=bucket, Key=key)["Body"].read()
 
-    def idle_polls(self) -> Counter[str]:
-        """Polls that have been finished, by account, from the accounts' states."""
-        with redis.Redis.from_url(self.environment["MAILSLUICE_REDIS_URL"]) as client:
-            return Counter({
-                key.decode().rpartition(":")[2]: 1
-                for key in client.scan_iter("mailsluice:{s0}:state:*")
-                if client.hget(key, "last_outcome") == b"done"
-            })  # fmt: skip
-
     def log(self) -> str:
         return "\n".join(process.log() for process in self.processes)
 
@@ -125,14 +115,20 @@ def wait_for(true: Callable[[], bool], timeout_s: float, what: Callable[[], str]
 
 
 @pytest.fixture
+def servers(
+    redis_server: RedisServer, seaweed_server: SeaweedServer, dovecot_server: DovecotServer
+) -> tuple[RedisServer, SeaweedServer, DovecotServer]:
+    return redis_server, seaweed_server, dovecot_server
+
+
+@pytest.fixture
 def cluster(
     tmp_path: Path,
-    redis_server: RedisServer,
+    servers: tuple[RedisServer, SeaweedServer, DovecotServer],
     redis_url: str,
-    seaweed_server: SeaweedServer,
     s3_store_url: str,
-    dovecot_server: DovecotServer,
 ) -> Iterator[Cluster]:
+    redis_server, seaweed_server, dovecot_server = servers
     environment = {
         **seaweed_server.environment(),
         "MAILSLUICE_REDIS_URL": redis_url,
