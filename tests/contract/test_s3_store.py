@@ -1,0 +1,234 @@
+"""What S3 has of its own: URLs, refusals with what to do, and servers that are down, mute, busy or old."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import available
+from objects import key_of, put, s3_store
+from servers.seaweed import SeaweedServer
+
+from ingest.adapters.s3_store import S3Store, s3_client
+from ingest.errors import ConfigurationError, Retry, StoreRefused, StoreUnavailable
+
+
+def test_s3_urls_name_bucket_prefix_and_key(s3_store_url: str) -> None:
+    store = s3_store(s3_store_url)
+    assert store.url("raw/k") == f"{s3_store_url}/raw/k"
+    store.close()
+    bare = S3Store(s3_client(), "mail")
+    assert bare.url("raw/k") == "s3://mail/raw/k"
+    bare.close()
+
+
+def test_two_stores_share_a_client(s3_store_url: str) -> None:
+    client = s3_client()
+    for prefix in (secrets.token_hex(4), secrets.token_hex(4)):
+        store = S3Store(client, "mail", prefix)
+        put(store, b"hello", uidl="1")
+        assert list(store.keys("")) == [key_of(b"hello")]
+    client.close()
+
+
+def test_s3_says_that_the_secret_is_wrong_and_does_not_repeat_it(
+    s3_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+    store = s3_store(s3_store_url)
+    for use in (store.ping, lambda: put(store, b"x")):
+        with pytest.raises(StoreRefused, match=r"bucket mail .*SignatureDoesNotMatch.*AWS_SECRET_ACCESS_KEY") as caught:
+            use()
+        assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
+        assert "\n" not in str(caught.value)
+    store.close()
+
+
+def test_s3_says_that_the_access_key_is_unknown(s3_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKNOBODY")
+    store = s3_store(s3_store_url)
+    with pytest.raises(StoreRefused, match=r"InvalidAccessKeyId.*AWS_ACCESS_KEY_ID"):
+        store.ping()
+    store.close()
+
+
+def test_s3_says_that_there_are_no_credentials(
+    s3_store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    store = s3_store(s3_store_url)
+    with pytest.raises(StoreRefused, match=r"(?i)credentials.*AWS_ACCESS_KEY_ID"):
+        store.ping()
+    store.close()
+
+
+def test_s3_says_that_the_bucket_is_missing(s3_store_url: str) -> None:
+    store = s3_store("s3://no-such-bucket/p")
+    for use in (store.ping, lambda: put(store, b"x"), lambda: list(store.keys(""))):
+        with pytest.raises(StoreRefused, match=r"bucket no-such-bucket .*NoSuchBucket.*create the bucket"):
+            use()
+    store.close()
+
+
+def test_s3_says_that_the_bucket_went_away(seaweed_server: SeaweedServer, s3_store_url: str) -> None:
+    seaweed_server.create_bucket("passing")
+    store = s3_store("s3://passing")
+    put(store, b"x")
+    seaweed_server.drop_bucket("passing")
+    for use in (store.ping, lambda: put(store, b"y")):
+        with pytest.raises(StoreRefused, match="NoSuchBucket"):
+            use()
+    store.close()
+
+
+def test_broken_aws_settings_are_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
+    with pytest.raises(ConfigurationError, match=r"AWS settings: .*not a url"):
+        s3_client()
+
+
+def test_a_server_that_is_down_or_mute_is_unavailable_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with available(), SeaweedServer(tmp_path) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        store = s3_store("s3://mail", timeout_s=0.5)
+        large = bytes(32 << 20)  # more than fits into the buffers between us
+        put(store, large)
+        uses: list[Callable[[], object]] = [
+            store.ping,
+            lambda: put(store, b"x"),
+            lambda: put(store, bytes(4 << 20)),
+            lambda: store.head("raw/k"),
+            lambda: list(store.keys("")),
+        ]
+        with store.open(key_of(large)) as reader:
+            server.pause()
+            with pytest.raises(StoreUnavailable, match="no answer in time"):
+                reader.read()
+        for use in uses:
+            with pytest.raises(StoreUnavailable, match=r"bucket mail at http://127\.0\.0\.1") as caught:
+                use()
+            assert caught.value.retry is Retry.SOON
+        server.kill()
+        for use in uses:
+            with pytest.raises(StoreUnavailable, match=r"bucket mail at http://127\.0\.0\.1"):
+                use()
+        server.start()
+        assert put(store, large).existed
+        store.close()
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """An S3 of another make: it answers each PUT with the next of its lines and remembers the headers."""
+
+    protocol_version = "HTTP/1.1"
+    server: _ScriptedServer
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append(dict(self.headers))
+        status, code, headers = self.server.script.pop(0)
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
+        """Quiet."""
+
+
+class _ScriptedServer(ThreadingHTTPServer):
+    def __init__(self, *script: tuple[int, str, dict[str, str]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Scripted)
+        self.script = list(script)
+        self.seen: list[dict[str, str]] = []
+
+
+@contextmanager
+def answering(
+    monkeypatch: pytest.MonkeyPatch, *script: tuple[int, str, dict[str, str]]
+) -> Iterator[tuple[S3Store, list[dict[str, str]]]]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SK")
+    with _ScriptedServer(*script) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        store = s3_store("s3://mail/p")
+        try:
+            yield store, server.seen
+        finally:
+            store.close()
+            server.shutdown()
+            thread.join()
+
+
+OK: tuple[int, str, dict[str, str]] = (200, "", {})
+
+
+def test_a_store_without_conditions_is_asked_for_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(monkeypatch, (501, "NotImplemented", {}), OK, OK) as (store, seen):
+        assert not put(store, b"hello").existed
+        assert not put(store, b"hello").existed
+    assert [headers.get("If-None-Match") for headers in seen] == ["*", None, None]
+
+
+def test_two_writers_in_conflict_are_a_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        answering(monkeypatch, (409, "ConditionalRequestConflict", {})) as (store, _),
+        pytest.raises(StoreUnavailable, match="ConditionalRequestConflict"),
+    ):
+        put(store, b"hello")
+
+
+def test_a_busy_store_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        answering(monkeypatch, (503, "SlowDown", {"Retry-After": "7"})) as (store, seen),
+        pytest.raises(StoreUnavailable, match="503 SlowDown") as caught,
+    ):
+        put(store, b"hello")
+    assert caught.value.after_s == 7
+    assert len(seen) == 1, "one layer of retries, and it is not this one"
+
+
+def test_a_full_store_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        answering(monkeypatch, (507, "XMinioStorageFull", {})) as (store, _),
+        pytest.raises(StoreRefused, match="no space left"),
+    ):
+        put(store, b"hello")
+
+
+def test_the_bodys_own_hash_is_signed_until_the_store_shows_that_it_checks_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hello = hashlib.sha256(b"hello")
+    checked = (200, "", {"x-amz-checksum-sha256": base64.b64encode(hello.digest()).decode()})
+    with answering(monkeypatch, OK, checked, OK, OK) as (store, seen):
+        for _ in range(4):
+            put(store, b"hello")
+    signed = [headers["X-Amz-Content-SHA256"] for headers in seen]
+    assert signed == [hello.hexdigest(), hello.hexdigest(), "UNSIGNED-PAYLOAD", hello.hexdigest()]
+    assert all("x-amz-checksum-sha256" in headers["Authorization"] for headers in seen)
+
+
+def test_a_large_body_waits_for_the_stores_consent_and_a_small_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(monkeypatch, OK, OK) as (store, seen):
+        put(store, bytes(1 << 20))
+        put(store, bytes((1 << 20) + 1))
+    assert [headers.get("Expect") for headers in seen] == [None, "100-continue"]

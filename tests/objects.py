@@ -1,0 +1,36 @@
+"""Objects for the tests of object stores."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Protocol
+
+from ingest import ports
+from ingest.adapters.s3_store import S3Store, s3_client
+
+
+class Store(ports.ObjectStore, Protocol):
+    def keys(self, prefix: str) -> Iterator[str]: ...
+
+
+def key_of(content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    return f"raw/billing/{digest[:2]}/{digest}.eml"
+
+
+def put(store: Store, content: bytes, *, key: str | None = None, **metadata: str) -> ports.Put:
+    return store.put(
+        key or key_of(content),
+        io.BytesIO(content),
+        size=len(content),
+        sha256=hashlib.sha256(content).digest(),
+        content_type="message/rfc822",
+        metadata=metadata,
+    )
+
+
+def s3_store(url: str, timeout_s: float = 10) -> S3Store:
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return S3Store(s3_client(connect_timeout_s=timeout_s, read_timeout_s=timeout_s), bucket, prefix)
