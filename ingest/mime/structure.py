@@ -215,6 +215,8 @@ class Structure:
         self.leaves.append(leaf)
         self._leaf = leaf
         self._boundaries.clear()
+        for container in self._stack:
+            container.boundary = None  # closed for good, and by us
         return self._end
 
     def _close(self, depth: int, end: int) -> None:
