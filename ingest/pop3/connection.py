@@ -192,13 +192,19 @@ class Connection:
         return self._in_body
 
     def send(self, command: Command, *arguments: bytes) -> bytes:
-        """The octets of a command; IllegalCommand where the state does not allow it."""
+        """The octets of a command; IllegalCommand where the state does not allow it.
+
+        ProtocolError if the server has said something already: that can be no reply.
+        """
         state = self._sent[-1].leads.granted if self._sent else self.state
         leads = TABLE[state].get(command)
         if leads is None or self.state is State.CLOSED:
             raise IllegalCommand(f"{command.name} in state {state.name}")
         if self._sent and self._sent[-1].command in BARRIERS:
             raise IllegalCommand(f"{command.name} before the reply to {self._sent[-1].command.name}")
+        if not self._sent and len(self._buffer):
+            self.close()
+            raise ProtocolError(f"octets that nobody asked for, before {command.name}")
         wire = _wire(b" ".join((command.value, *arguments)), command)
         bodied = command in _BODIED or (command in _BODIED_WITHOUT_ARGUMENT and not arguments)
         owes_response = command is Command.AUTH and len(arguments) == 1

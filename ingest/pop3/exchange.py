@@ -143,7 +143,11 @@ class Exchange:
         """Send without waiting, all in one piece."""
         if not requests:
             return
-        wire = b"".join(self._connection.send(request.command, *request.arguments) for request in requests)
+        try:
+            wire = b"".join(self._connection.send(request.command, *request.arguments) for request in requests)
+        except IngestError:
+            self.give_up()
+            raise
         self._flight_of.extend([self.flights + 1] * len(requests))
         self._write(wire)
 

@@ -56,7 +56,9 @@ class LineBuffer:
             if _END.startswith(head):
                 return None
             at += head.startswith(b".")
-        dot = buffer.find(b"\r\n.", at)
+        # Base64 has no dots, and one octet is found tens of times faster than three.
+        dot = buffer.find(b".", at)
+        dot = buffer.find(b"\r\n.", max(at, dot - 2)) if dot >= 0 else -1
         stop = buffer.find(b"\r\n.\r\n", dot) if dot >= 0 else -1
         end = stop + 2 if stop >= 0 else self._undecided(at)
         chunk = buffer[at:end]

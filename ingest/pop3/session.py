@@ -26,7 +26,7 @@ from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
 from ingest.pop3.connection import Challenge, Command, Connection, Greeting, IllegalCommand, Reply
 from ingest.pop3.exchange import Exchange, Request
 from ingest.pop3.limits import KIB, MIB, SessionLimits
-from ingest.pop3.listing import NumberedLines, assemble, count_in_stat, size_of, uidl_of
+from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, count_in_stat
 from ingest.pop3.replies import Cleaner, refusal
 from ingest.ports import ByteStream, Clock, Spool, SpoolFactory
 
@@ -154,8 +154,8 @@ class Session:
         Without UIDL on the server every `uidl` is None.
         """
         count = 0
-        uidls = NumberedLines("UIDL", uidl_of(self._limits), self._limits)
-        sizes = NumberedLines("LIST", size_of, self._limits)
+        uidls = NumberedLines("UIDL", UIDL_LINE, self._limits)
+        sizes = NumberedLines("LIST", LIST_LINE, self._limits)
         has_uidl = True
         requests = [Request(Command.STAT), Request(Command.UIDL), Request(Command.LIST)]
         with self._exchange.whole():
@@ -173,7 +173,7 @@ class Session:
                         has_uidl = False
                     case _:
                         raise self._refusal(reply)
-        return assemble(count, uidls.found if has_uidl else None, sizes.found)
+        return assemble(count, uidls.found if has_uidl else None, sizes.found, uidl_bytes=self._limits.uidl_bytes)
 
     def retrieve(
         self, refs: Sequence[MessageRef], open_spool: SpoolFactory, *, max_bytes: int
@@ -312,7 +312,7 @@ class Session:
             raise ListingFailed(f"the server promises UIDL, and refuses it: {self._clean(reply.text)}")
         return isinstance(self._refusal(reply), ServerRefused)
 
-    def _collect(self, lines: NumberedLines[int] | NumberedLines[bytes | None]) -> None:
+    def _collect(self, lines: NumberedLines) -> None:
         try:
             for chunk in self._exchange.body():
                 lines.feed(chunk)
