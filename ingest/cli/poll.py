@@ -41,7 +41,7 @@ def poll(services: Services, *, ids: tuple[str, ...], every: bool, as_json: bool
     for report in _reports(services, ids, show=not as_json and sys.stdout.isatty()):
         if as_json:
             dump(report, indent=None)
-        elif report.outcome not in _WHY:
+        elif report.outcome not in _FAILED or report.listed:
             console().print(report_line(report))
         if report.outcome in _FAILED:
             failed = True

@@ -92,8 +92,9 @@ class Stack:
                 steady = now - child.started > _STEADY_S
                 child.wait_s = 1.0 if steady else min(_RESTART_MAX_S, child.wait_s * 2)
                 child.restart_at = now + child.wait_s
-                how = f"exit {child.process.returncode}, see {child.log}"
-                lines.append(f"{child.name} ended ({how}); again in {child.wait_s:.0f} s")
+                code = child.process.returncode
+                how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+                lines.append(f"{child.name} ended ({how}, see {child.log}); again in {child.wait_s:.0f} s")
         return lines
 
     def stop(self) -> None:
