@@ -62,8 +62,10 @@ class Exchange:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Around each use: the replies to all that is sent within are read within, or the exchange is broken."""
-        if self.broken or self._owed():
-            raise IllegalCommand("the session is broken, or another of its calls is not finished")
+        if self.broken:
+            raise ConnectionLost("the session broke earlier")
+        if self._owed():
+            raise IllegalCommand("another call of this session is not finished")
         try:
             yield
         finally:

@@ -641,8 +641,13 @@ def test_abort_drops_the_connection_without_quit() -> None:
     assert stream.closed
     assert session.broken
     assert b"QUIT" not in stream.sent
-    with pytest.raises(IllegalCommand):
-        session.noop()
+
+
+def test_a_broken_session_answers_nothing_not_even_an_empty_question() -> None:
+    session = opened(pipelined())
+    session.abort()
+    with pytest.raises(ConnectionLost, match="broke earlier"):
+        list(session.retrieve([], MemorySpool, max_bytes=1))
 
 
 @pytest.mark.parametrize("line", [b"-ERR shutting down\r\n", b"+OK\r\n", b"+O"])
