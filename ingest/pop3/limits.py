@@ -1,4 +1,4 @@
-"""How much of a server's time and talk a session takes. The defaults are docs' limits, "From the server"."""
+"""How long and how much a session listens to a server. Every limit is a setting; each breach is one named error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SessionLimits:
         min_bytes_window_s: see `min_bytes`; together 1 KiB/s over 30 s.
         status_line_bytes: longest status line, and longest line of a listing.
         listing_lines: most lines of a UIDL or LIST reply.
-        listing_bytes: most octets of a UIDL, LIST or CAPA reply.
+        listing_bytes: most octets of a UIDL or LIST reply.
         uidl_bytes: longest UIDL that is believed (RFC 1939 says 70); a longer one counts as none.
         window_messages: most commands under way at once, where the server pipelines.
         window_bytes: most octets under way at once, by the sizes LIST gave; a larger message travels alone.
