@@ -41,7 +41,7 @@ _LAST_LINES = 15
 Event = dict[str, Any]
 
 
-@click.command(epilog="Example: mailsluice demo")
+@click.command(short_help="Show sample mail become events.", epilog="Example: mailsluice demo")
 def demo() -> None:
     """Show sample mail become events: Redis, object store, POP3 server, worker and beat, all on this machine.
 

@@ -17,7 +17,7 @@ from ingest.errors import IngestError
 from ingest.wiring import Check, Services, check_account
 
 
-@click.command(epilog="Example: mailsluice doctor --accounts")
+@click.command(short_help="Name what is down or wrong.", epilog="Example: mailsluice doctor --accounts")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--accounts", "every", is_flag=True, help="Log in to all accounts too.")
 @as_json

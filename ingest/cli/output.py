@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ingest.models import PollReport
+from ingest.models import Outcome, PollReport
 from ingest.poll import AccountCheck
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -108,6 +108,8 @@ def progress() -> Progress:
 
 def report_line(report: PollReport) -> str:
     """What a poll did, for a person."""
+    if report.outcome is Outcome.BUSY:
+        return f"{report.account}: busy, another poller holds it"
     figures = [
         f"{count} {noun if count == 1 else nouns}"
         for count, noun, nouns in (

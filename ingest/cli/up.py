@@ -26,7 +26,10 @@ from ingest.settings import Settings, masked
 from ingest.wiring import Services, build, start_embedded_redis
 
 
-@click.command(epilog="Example: MAILSLUICE_ACCOUNTS_FILE=accounts.toml mailsluice up")
+@click.command(
+    short_help="Run a worker and a beat on this machine.",
+    epilog="Example: MAILSLUICE_ACCOUNTS_FILE=accounts.toml mailsluice up",
+)
 def up() -> None:
     """Run a worker and a beat for your accounts until Ctrl-C, and show events as they arrive.
 
