@@ -14,7 +14,7 @@ from ingest.errors import IngestError
 from ingest.models import Account, Capabilities, Outcome, PollReport
 from ingest.poll import AccountCheck
 from ingest.settings import Settings
-from ingest.wiring import Services
+from ingest.wiring import Services, build
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -76,7 +76,7 @@ class Harness:
 
 def harness(settings: Settings | None = None) -> Harness:
     state, poller = MemoryState(Noon()), ScriptedPoller()
-    services = Services(settings or Settings())
+    services = build(settings or Settings())
     services.__dict__ |= {
         "clock": Noon(),
         "registry": MemoryAccounts(state),

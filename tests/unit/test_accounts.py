@@ -101,8 +101,8 @@ def test_a_date_without_quotes_is_a_date_too() -> None:
             "tls",
             "none",
             (
-                "'none' would send the password to pop.example.com in plaintext (implicit or starttls; where plaintext is "
-                "meant, allow_plaintext = true)"
+                "'none' would send the password to pop.example.com in plaintext (implicit or starttls; where plaintext "
+                "is meant, allow_plaintext = true)"
             ),
         ),
         ("allow_plaintext", "yes", "'yes' is not true or false"),
