@@ -80,11 +80,11 @@ def dovecot_server() -> Iterator[DovecotServer]:
 
 
 @pytest.fixture(scope="session")
-def _fresh_users(dovecot_server: DovecotServer) -> Iterator[str]:
+def fresh_users(dovecot_server: DovecotServer) -> Iterator[str]:
     return iter(list(dovecot_server.users))
 
 
 @pytest.fixture
-def dovecot_user(_fresh_users: Iterator[str]) -> str:
+def dovecot_user(fresh_users: Iterator[str]) -> str:
     """A user whose maildrop is empty and that no other test gets: `set_users` takes Dovecot up to a second to see."""
-    return next(_fresh_users)
+    return next(fresh_users)

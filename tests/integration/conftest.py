@@ -37,7 +37,13 @@ class Cluster:
         directory = self.directory / f"{role}{len(self.processes)}"
         directory.mkdir()
         name = ("-n", f"{role}{len(self.processes)}@%h") if role == "worker" else ()
-        process = CeleryProcess(directory, role, {**self.environment, **(environment or {})}, *name, *options)
+        process = CeleryProcess(
+            directory,
+            role,
+            {**self.environment, "MAILSLUICE_LOG_LEVEL": "debug", **(environment or {})},
+            *name,
+            *options,
+        )
         self.processes.append(process)
         process.start()
         return process
@@ -139,7 +145,6 @@ def cluster(
         "MAILSLUICE_MAX_POLL_INTERVAL_S": "1",
         "MAILSLUICE_LEASE_TTL_S": "5",
         "MAILSLUICE_CLAIM_TTL_S": "5",
-        "MAILSLUICE_LOG_LEVEL": "debug",
     }
     made = Cluster(tmp_path, environment, redis_server, seaweed_server, dovecot_server, seaweed_server.bucket)
     yield made

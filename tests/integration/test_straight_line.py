@@ -33,8 +33,8 @@ def message(account: str, n: int) -> bytes:
 
 
 @pytest.fixture
-def users(cluster: Cluster, _fresh_users: Iterator[str]) -> list[str]:
-    return [next(_fresh_users) for _ in range(ACCOUNTS)]
+def users(cluster: Cluster, fresh_users: Iterator[str]) -> list[str]:
+    return [next(fresh_users) for _ in range(ACCOUNTS)]
 
 
 def test_five_hundred_messages_of_twenty_accounts_become_five_hundred_events(
