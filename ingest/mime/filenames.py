@@ -49,7 +49,7 @@ def clean_filename(raw: str, limit_bytes: int) -> str | None:
         name = "_" + name
     if len(name.encode()) > limit_bytes:
         stem, dot, extension = name.rpartition(".")
-        if not stem or len(extension.encode()) > _EXTENSION_BYTES:
+        if not stem or len(extension.encode()) > min(_EXTENSION_BYTES, limit_bytes // 2):
             stem, dot, extension = name, "", ""
         room = limit_bytes - len((dot + extension).encode())
         name = _trimmed(_trimmed(cut_utf8(stem, room)[0]) + dot + extension)

@@ -12,10 +12,10 @@ import re
 
 from ingest.mime.octets import chunks, octets
 
-_FIELD = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?"
-_AT_START = re.compile(_FIELD)
-_REWRITTEN = re.compile(rb"(?<=\n)" + _FIELD)
-_MAY_HOLD = re.compile(rb"\n(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:")
+_NAME = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:"
+_RUN = rb"(?:" + _NAME + rb"[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))++"
+_AT_START = re.compile(_RUN)
+_REWRITTEN = re.compile(rb"\n" + _RUN)
 
 
 def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha256: bytes) -> bytes:
@@ -30,12 +30,10 @@ def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha
     """
     with octets(buffer) as view:
         header_end = max(0, min(header_end, len(view)))
-        spans = []
         first = _AT_START.match(view, 0, header_end)
-        if first:
-            spans.append(first.span())
-        if _MAY_HOLD.search(view, 0, header_end):
-            spans += [found.span() for found in _REWRITTEN.finditer(view, 0, header_end)]
+        spans = [first.span()] if first else []
+        at = first.end() - 1 if first else 0
+        spans += [(found.start() + 1, found.end()) for found in _REWRITTEN.finditer(view, at, header_end)]
         if not spans:
             return sha256
         digest, at = hashlib.sha256(), 0

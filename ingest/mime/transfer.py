@@ -8,6 +8,7 @@ Rules of this file:
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -20,8 +21,7 @@ _PADS = re.compile(rb"=+")
 _QUANTUM = 4
 _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with white space behind it) waits for more
 _QP_LOOSE_BREAK = re.compile(rb"=[ \t]{1,64}(?=\r?\n)")
-# a2b_qp takes "==" for one "=", and passes over everything from "=\\r" to the next line end
-_QP_STRAY = re.compile(rb"=(?=\r(?!\n)|=)")
+_QP_BARE_CR = re.compile(rb"=(?=\r(?!\n))")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\n]{0,1000}\n", re.MULTILINE)
 _UU_LINE_BYTES = 1024
 
@@ -57,7 +57,7 @@ def _damaged_base64(data: bytes) -> tuple[bytes, bytes]:
     """Decode up to the last whole quantum; also the characters left over."""
     *closed, rest = _PADS.split(data.translate(None, _STRAY))
     whole = len(rest) - len(rest) % _QUANTUM
-    return b"".join([*map(_quanta, closed), _quanta(rest[:whole])]), rest[whole:]
+    return b"".join([_quanta(run) for run in (*closed, rest[:whole]) if len(run) > 1]), rest[whole:]
 
 
 def _quanta(clean: bytes) -> bytes:
@@ -67,7 +67,7 @@ def _quanta(clean: bytes) -> bytes:
         clean = clean[:-1]
     elif over:
         clean += b"=" * (_QUANTUM - over)
-    return pybase64.b64decode(clean) if clean else b""
+    return pybase64.b64decode(clean)
 
 
 def quoted_printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -91,8 +91,10 @@ def _quoted_printable(data: bytes) -> bytes:
         return data
     if b"= " in data or b"=\t" in data:
         data = _QP_LOOSE_BREAK.sub(b"=", data)
-    if b"=\r" in data or b"==" in data:
-        data = _QP_STRAY.sub(b"=3D", data)
+    if b"==" in data:  # a2b_qp takes two for one; the second pass gets the pairs that the first one made
+        data = data.replace(b"==", b"=3D=").replace(b"==", b"=3D=")
+    if b"=\r" in data:  # a2b_qp passes over everything from there to the next LF
+        data = _QP_BARE_CR.sub(b"=3D", data)
     return binascii.a2b_qp(data)
 
 
@@ -138,7 +140,7 @@ def _uu_lines(lines: Iterable[bytes]) -> tuple[bytes, bool]:
     out: list[bytes] = []
     for raw in lines:
         line = raw.rstrip(b"\r")[:_UU_LINE_BYTES]
-        if line.strip() == b"end":
+        if line[:3] == b"end" and line.strip() == b"end":
             return b"".join(out), True
         if not line:
             continue
@@ -147,8 +149,7 @@ def _uu_lines(lines: Iterable[bytes]) -> tuple[bytes, bool]:
         except binascii.Error:
             # encoders that pad a short last line differently: as many characters as its length octet says
             octets = ((line[0] - 32) & 63) * 4 // 3 + 2
-            try:
-                out.append(binascii.a2b_uu(line[:octets]))
-            except binascii.Error:
-                continue
+            if octets < len(line):
+                with contextlib.suppress(binascii.Error):
+                    out.append(binascii.a2b_uu(line[:octets]))
     return b"".join(out), False
