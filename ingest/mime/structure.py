@@ -141,7 +141,7 @@ class Structure:
                     self._stack.append(_Container(leaf, prefix, parent, boundary))
                     return scan_on
             self.leaves.append(leaf)
-            if kind not in _MESSAGES or not self._may_open(leaf, message=True):
+            if kind not in _MESSAGES or not self._may_open(leaf, number, message=True):
                 self._leaf = leaf
                 return scan_on
             self._messages += 1
@@ -190,14 +190,14 @@ class Structure:
             self._log.note(DefectCode.BOUNDARY_TOO_LONG, where, f"{len(boundary)} octets")
         elif boundary in self._boundaries:
             self._log.note(DefectCode.BOUNDARY_NOT_FOUND, where, "an outer part has it")
-        elif self._may_open(leaf, message=False):
+        elif self._may_open(leaf, where, message=False):
             return boundary
         return None
 
-    def _may_open(self, leaf: Leaf, *, message: bool) -> bool:
+    def _may_open(self, leaf: Leaf, where: str | None, *, message: bool) -> bool:
         encoded = leaf.header.encoding in {"base64", "quoted-printable"}
         if encoded:
-            self._log.note(DefectCode.ENCODING_FORBIDDEN, leaf.number, leaf.header.encoding)
+            self._log.note(DefectCode.ENCODING_FORBIDDEN, where, leaf.header.encoding)
             if message:
                 return False
         if len(self._stack) >= self._limits.depth:
