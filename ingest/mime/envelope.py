@@ -64,7 +64,9 @@ def build_envelope(fields: Fields, limits: MimeLimits, log: DefectLog) -> Envelo
         to=addresses("to"),
         cc=addresses("cc"),
         subject=None if (subject := get("subject")) is None else decode_words(subject).strip(),
-        headers=tuple([(name, decode_words(value).rstrip()) for name, value in fields.items]),
+        headers=tuple(
+            [(name, (decode_words(value) if "=?" in value else value).rstrip()) for name, value in fields.items]
+        ),
     )
 
 

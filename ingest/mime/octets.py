@@ -11,6 +11,7 @@ import mmap
 from collections.abc import Iterator
 
 CHUNK_BYTES = 128 * 1024
+_MAPPED_AROUND_BYTES = 2 * 1024 * 1024  # asked for one page, the kernel maps up to a huge page around it
 
 
 def octets(buffer: memoryview | bytes | mmap.mmap) -> memoryview:
@@ -31,7 +32,8 @@ def mapped(view: memoryview) -> mmap.mmap | None:
 def give_back(owner: mmap.mmap | None, start: int, end: int) -> None:
     """Drop the pages of a span from memory; reading them again fetches them again."""
     if owner is not None and end > start:
-        first = start - start % mmap.PAGESIZE
+        first = max(0, start - _MAPPED_AROUND_BYTES)
+        first -= first % mmap.PAGESIZE
         owner.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 

@@ -37,17 +37,20 @@ def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Base64 decoded. Padding ends a quantum and not the content: what follows it is decoded on."""
     rest = b""
     for chunk in chunks:
-        data = rest + chunk if rest else chunk
-        end = data.rfind(b"\n") + 1
-        if end and b"=" not in data:
+        data = rest + chunk
+        pad = data.find(b"=")
+        lines = data.rfind(b"\n", 0, len(data) if pad < 0 else pad) + 1
+        if lines:
             try:
                 # whole lines are whole quanta in all but damaged mail; the decoder passes over line ends itself
-                yield pybase64.b64decode(memoryview(data)[:end])
+                yield pybase64.b64decode(memoryview(data)[:lines])
             except binascii.Error:
-                pass
+                lines = 0
             else:
-                rest = data[end:]
-                continue
+                data = data[lines:]
+        if pad < 0 and lines:
+            rest = data
+            continue
         decoded, rest = _damaged_base64(data)
         yield decoded
     yield _quanta(_damaged_base64(rest)[1]) if rest else b""

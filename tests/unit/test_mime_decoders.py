@@ -112,15 +112,29 @@ def test_content_of_many_chunks_comes_whole_and_comes_again(encoding: str) -> No
         assert all(0 < len(chunk) <= 2 * CHUNK_BYTES for chunk in chunks)
 
 
-@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "x-uuencode"])
-def test_content_without_any_line_end_needs_no_more_memory(encoding: str) -> None:
-    raw = {"base64": b"YWJj", "quoted-printable": b"=41= ", "x-uuencode": b"begin"}[encoding] * 1_000_000
-    tracemalloc.start()
-    for _ in decoded(raw, part(encoding, 0, len(raw))):
-        pass
-    _, peak_bytes = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak_bytes < 16 * CHUNK_BYTES
+@pytest.mark.parametrize(
+    ("encoding", "pattern"),
+    [
+        ("base64", b"YWJj"),
+        ("base64", b"YWJjY\n"),
+        ("base64", b"YW=J\n"),
+        ("quoted-printable", b"=41= "),
+        ("quoted-printable", b"="),
+        ("x-uuencode", b"begin"),
+        ("x-uuencode", b"\nbegin 644 x\n"),
+    ],
+)
+def test_twice_as_much_damaged_content_needs_no_more_memory(encoding: str, pattern: bytes) -> None:
+    def peak_bytes(chunks: int) -> int:
+        raw = pattern * (chunks * CHUNK_BYTES // len(pattern))
+        tracemalloc.start()
+        for _ in decoded(raw, part(encoding, 0, len(raw))):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    assert peak_bytes(8) < 1.2 * peak_bytes(4)
 
 
 def test_a_mapped_file_reads_like_bytes_and_can_be_closed_afterwards(tmp_path: Path) -> None:
