@@ -40,7 +40,7 @@ def known(encoding: str) -> bool:
 
 
 def decoded(buffer: memoryview | bytes | mmap.mmap, part: Part) -> Iterator[bytes]:
-    """The part's decoded octets in chunks of at most 128 KiB, none of them empty. Call again to read again."""
+    """The part's decoded octets in chunks of at most 256 KiB, none of them empty. Call again to read again."""
     return decoded_span(buffer, part.encoding, part.start, part.end)
 
 

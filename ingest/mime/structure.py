@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ingest.mime.defects import DefectCode, DefectLog
-from ingest.mime.delimiters import Delimiter, DelimiterScan
+from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.limits import MimeLimits
 from ingest.mime.partheader import PartHeader, read_part_header
@@ -170,11 +170,12 @@ class Structure:
             self._empty_line = empty.span() if empty else (end, end)
         header_end, start = min(self._empty_line[0] + 1, end), self._empty_line[1]
         scan_on = start - 1
-        cut: Delimiter | None = self._scan.next(line_feed, header_end, self._boundaries) if self._boundaries else None
-        if cut:
-            header_end = max(cut.at + 1, at)
-            start, scan_on = header_end, cut.at
         block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])
+        if self._boundaries and (len(block) < header_end - at or block.startswith(b"--") or b"\n--" in block):
+            cut = self._scan.next(line_feed, header_end, self._boundaries)
+            if cut:
+                start, scan_on = max(cut.at + 1, at), cut.at
+                block = block[: start - at]
         fields = split_fields(block, self._limits, self._log, where)
         if fields.octets < len(block):  # the empty line is missing: what is no field is content
             start = at + fields.octets
