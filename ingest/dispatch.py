@@ -87,20 +87,22 @@ class BatchRunner:
         self._draining = draining
 
     def run(self, account_ids: Sequence[str]) -> list[PollReport]:
-        """Poll each in turn. Never raises IngestError: what could not be polled is due again by its claim's TTL."""
+        """Poll each in turn, if it still stands claimed. One that fails here is due again by its claim's TTL."""
         reports: list[PollReport] = []
-        try:
-            accounts = self._registry.get(account_ids)
-            self._schedule.drop([id_ for id_ in account_ids if id_ not in accounts])  # removed meanwhile
-            started = self._clock.monotonic()
-            for at, account in enumerate(accounts.values()):
-                late = self._clock.monotonic() - started > self._budget_s
-                if self._draining() or (at and late):
-                    self._schedule.set_due(list(accounts)[at:], 0)
+        started = self._clock.monotonic()
+        for at, account_id in enumerate(account_ids):
+            late = at > 0 and self._clock.monotonic() - started > self._budget_s
+            try:
+                if late or self._draining():
+                    self._schedule.unclaim(account_ids[at:])
                     break
-                reports.append(self._poller.poll(account))
-        except IngestError as error:
-            self._telemetry.step_failed("batch", Failure.of(error))
+                account = self._registry.get([account_id]).get(account_id)
+                if account is None:
+                    self._schedule.drop([account_id])  # removed meanwhile
+                else:
+                    reports.append(self._poller.poll(account, claimed=True))
+            except IngestError as error:
+                self._telemetry.step_failed(f"poll of {account_id}", Failure.of(error))
         return reports
 
 

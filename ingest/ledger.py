@@ -22,7 +22,6 @@ HEADER_BYTES = 16
 RECORD_BYTES = 20
 _MINUTES_MASK = (1 << 28) - 1
 NO_IDENTITY = bytes(8)
-NO_UIDL = bytes(8)
 
 
 def uidl_digest(uidl: bytes) -> bytes:

@@ -208,8 +208,9 @@ class StoredPart:
 class Kind(enum.IntEnum):
     """What a ledger record says of its message (4 bits).
 
-    DELETED: the server confirmed a session that deleted it. The record goes once a complete listing no longer shows
-    the UIDL; should it still be shown, its content decides whether it is the same message or a reused UIDL.
+    DELETED: the server confirmed a session that deleted it; the record goes once a complete listing no longer shows
+    the UIDL. GONE: not by us, but a complete listing did not show it. Should either be listed again, its content
+    decides whether it is the same message or a reused UIDL.
     """
 
     STORED = 1
@@ -217,6 +218,7 @@ class Kind(enum.IntEnum):
     SKIPPED = 3
     QUARANTINED = 4
     DELETED = 5
+    GONE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,11 @@ class Failure:
 
 
 class Outcome(enum.StrEnum):
-    """How a poll ended. BUSY: another poller holds the lease, which is no failure. DRAINED: asked to stop early."""
+    """How a poll ended.
+
+    BUSY: another poller holds the lease, or took the claim that a late task was for; no failure. DRAINED: asked to
+    stop.
+    """
 
     DONE = "done"
     BUSY = "busy"
@@ -284,7 +290,8 @@ class Outcome(enum.StrEnum):
 class PollReport:
     """One poll in figures. `events` counts what entered the stream, `messages` what was retrieved in full.
 
-    `more`: the poll's budget ended before the new messages did; the account is due again at once.
+    `committed` counts steps that wrote the ledger. `more`: something new is left for the next poll. `login_delay_s`:
+    what the server wants between logins (LOGIN-DELAY, RFC 2449).
     """
 
     account: str
@@ -300,7 +307,9 @@ class PollReport:
     bytes: int = 0
     seconds: float = 0.0
     flights: int = 0
+    committed: int = 0
     more: bool = False
+    login_delay_s: int | None = None
     first_poll_done: bool = False
     next_due_s: float | None = None
     failure: Failure | None = None

@@ -8,7 +8,8 @@ Rules of this room:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 
 
 _READ_BYTES = 256 * 1024
+_MAPPED_BYTES = 4 * 1024 * 1024
+
+
+@contextmanager
+def _own_fault(what: str) -> Iterator[None]:
+    """A bug of ours that one message brings out must not stop the messages behind it."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except Exception as error:
+        raise MessageUnprocessable(f"the message can't be {what}: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +114,11 @@ class Pipeline:
     def read(self, spool: Spool) -> Read:
         """Parse a sealed spool; MessageUnprocessable if that fails, whatever the reason."""
         try:
-            parsed = read_message(spool.buffer, self._limits)
-            return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
-        except IngestError:
-            raise
-        except Exception as error:  # a bug of ours must not stop the messages behind this one
-            raise MessageUnprocessable(f"the message can't be parsed: {type(error).__name__}") from error
+            with _own_fault("parsed"):
+                parsed = read_message(spool.buffer, self._limits)
+                return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
+        finally:
+            spool.give_back_pages()
 
     def process(
         self,
@@ -120,17 +132,18 @@ class Pipeline:
     ) -> Processed:
         """Store attachments and the raw message, and build the event. `beat` is called while octets move."""
         parts = [self._store_part(account.id, spool, part, beat) for part in read.parsed.attachments]
-        event = build.received(
-            account,
-            ref.uidl,
-            read.parsed,
-            identity=read.identity,
-            raw=self._raw_object(account.id, spool),
-            parts=parts,
-            first_seen=first_seen,
-            time=self._clock.now(),
-            max_bytes=self._event_max_bytes,
-        )
+        with _own_fault("told of"):
+            event = build.received(
+                account,
+                ref.uidl,
+                read.parsed,
+                identity=read.identity,
+                raw=self._raw_object(account.id, spool),
+                parts=parts,
+                first_seen=first_seen,
+                time=self._clock.now(),
+                max_bytes=self._event_max_bytes,
+            )
         existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
         return Processed(event, read.identity, existed, len(parts))
 
@@ -203,8 +216,18 @@ class Pipeline:
     def _store_part(self, account_id: str, spool: Spool, part: Part, beat: Callable[[], None]) -> StoredPart:
         content = self._spools()
         try:
-            for chunk in decoded(spool.buffer, part):
+            mapped = 0
+            chunks = decoded(spool.buffer, part)
+            while True:
+                with _own_fault("decoded"):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    break
                 content.write(chunk)
+                mapped += len(chunk)
+                if mapped > _MAPPED_BYTES:  # what was read of a mapped file counts as our memory until given back
+                    spool.give_back_pages()
+                    mapped = 0
                 beat()
             content.seal()
             key = attachment_key(account_id, content.sha256)

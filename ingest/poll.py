@@ -9,9 +9,11 @@ Rules of this room:
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from ingest.errors import IngestError, LeaseLost
 from ingest.events.build import account_event
@@ -19,7 +21,7 @@ from ingest.events.models import EventType
 from ingest.models import Account, AccountState, Capabilities, Failure, Outcome, PollReport
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import Clock, Dialer, EventLog, Lease, Ledger, Schedule, Secrets, SpoolFactory, Telemetry
+from ingest.ports import Clock, Dialer, Lease, Ledger, Schedule, Secrets, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
 from ingest.visit import OnMessage, Tally, Visit, VisitLimits
@@ -45,7 +47,7 @@ class Poller:
 
     Args:
         dialer, secrets, spools, pipeline: towards the server and the store.
-        lease, ledger, schedule, events: towards the state.
+        lease, ledger, schedule: towards the state.
         clock, telemetry, steps: time, figures, seconds of patience within a step.
         session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
         lease_ttl_s: a third of it is how often progress renews the lease.
@@ -62,7 +64,6 @@ class Poller:
         lease: Lease,
         ledger: Ledger,
         schedule: Schedule,
-        events: EventLog,
         clock: Clock,
         telemetry: Telemetry,
         steps: Steps,
@@ -79,7 +80,6 @@ class Poller:
         self._lease = lease
         self._ledger = ledger
         self._schedule = schedule
-        self._events = events
         self._clock = clock
         self._telemetry = telemetry
         self._steps = steps
@@ -89,14 +89,17 @@ class Poller:
         self._renew_every_s = lease_ttl_s / 3
         self._draining = draining
 
-    def poll(self, account: Account, on_message: OnMessage = lambda *_: None) -> PollReport:
-        """Poll now, whatever the due time says. Never raises IngestError: the report carries it."""
+    def poll(self, account: Account, on_message: OnMessage = lambda *_: None, *, claimed: bool = False) -> PollReport:
+        """Poll now, whatever the due time says; with `claimed`, only if the account still stands claimed.
+
+        Never raises: the report carries what went wrong.
+        """
         started = self._clock.monotonic()
         if account.paused:
             report = PollReport(account.id, Outcome.PAUSED)
         else:
             try:
-                token = self._lease.acquire(account.id)
+                token = self._lease.acquire(account.id, claimed=claimed)
             except IngestError as error:
                 report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
             else:
@@ -142,12 +145,19 @@ class Poller:
             report = self._visit(account, token, state, on_message)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
+        except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            bug = IngestError(
+                f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}", todo="this is a bug: report it"
+            )
+            report = replace(report, failure=Failure.of(bug))
         if report.failure is not None and report.failure.code == LeaseLost.code:
             return report
         return self._give_back(account, token, state, report)
 
     def _visit(self, account: Account, token: str, state: AccountState, on_message: OnMessage) -> PollReport:
-        beat = _Heartbeat(lambda: self._steps(self._lease.renew, account.id, token), self._clock, self._renew_every_s)
+        # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
+        beat = _Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
         stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
@@ -177,30 +187,32 @@ class Poller:
             failure = error
         finally:
             session.abort()  # after a clean QUIT there is nothing left to drop
-        tally = visit.tally if visit else Tally()
-        return _report(account.id, tally, session, failure)
+        report = _report(account.id, visit.tally if visit else Tally(), session, failure)
+        return replace(report, first_poll_done=state.first_poll_done or (visit is not None and visit.first_poll_done))
 
     def _give_back(self, account: Account, token: str, state: AccountState, report: PollReport) -> PollReport:
         now = self._clock.now()
         following = next_poll(
             account,
-            replace(state, first_poll_done=state.first_poll_done or report.first_poll_done),
+            replace(state, first_poll_done=report.first_poll_done or state.first_poll_done),
             report,
             self._cadence,
             now=now.timestamp(),
             chance=random.random(),  # noqa: S311  # spreads load, guards nothing
         )
+        event = None
+        if following.failing or following.recovered:
+            type_ = EventType.FAILING if following.failing else EventType.RECOVERED
+            reason, detail = (report.failure.code, report.failure.what) if report.failure else ("recovered", "")
+            event = account_event(type_, account, reason=reason, detail=detail, time=now)
         try:
-            if following.failing or following.recovered:
-                type_ = EventType.FAILING if following.failing else EventType.RECOVERED
-                reason, detail = (report.failure.code, report.failure.what) if report.failure else ("recovered", "")
-                event = account_event(type_, account, reason=reason, detail=detail, time=now)
-                self._steps(self._events.append, account.id, event)
-            self._steps(self._lease.release, account.id, token, due_in_s=following.due_in_s, state=following.state)
+            held = self._steps(
+                self._lease.release, account.id, token, due_in_s=following.due_in_s, state=following.state, event=event
+            )
         except IngestError as error:
             # The lease runs out by itself and the claim's TTL makes the account due again.
             return replace(report, outcome=Outcome.FAILED, failure=report.failure or Failure.of(error))
-        return replace(report, next_due_s=following.due_in_s)
+        return replace(report, next_due_s=following.due_in_s if held else None)
 
 
 class _Heartbeat:
@@ -234,7 +246,8 @@ def _report(account_id: str, tally: Tally, session: Session, failure: IngestErro
         attachments=tally.attachments,
         bytes=tally.bytes,
         flights=session.flights,
+        committed=tally.committed,
         more=tally.more,
-        first_poll_done=tally.first_poll_done,
+        login_delay_s=session.capabilities.login_delay_s,
         failure=Failure.of(failure) if failure else None,
     )

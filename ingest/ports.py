@@ -100,6 +100,10 @@ class Spool(Protocol):
         """A seekable reader of its own over the whole message."""
         ...
 
+    def give_back_pages(self) -> None:
+        """Let the system drop what was read of a mapped file; the content stays."""
+        ...
+
     def close(self) -> None:
         """Give memory and file back."""
         ...
@@ -170,16 +174,24 @@ class Secrets(Protocol):
 class Lease(Protocol):
     """Who may write for an account now. A token is 128 random bits, compared for equality."""
 
-    def acquire(self, account_id: str) -> str | None:
-        """A fresh fencing token, or None while another holds the lease. Moves the due time past the claim."""
+    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
+        """A fresh fencing token, or None while another holds the lease; the claim is used up, the due time moved ahead.
+
+        With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken.
+        """
         ...
 
     def renew(self, account_id: str, token: str) -> None:
         """Hold it for another TTL; LeaseLost for a token that no longer holds."""
         ...
 
-    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
-        """In one step: write what was learnt, set the next due time, free the lease. False for a stale token."""
+    def release(
+        self, account_id: str, token: str, *, due_in_s: float, state: AccountState, event: OutgoingEvent | None = None
+    ) -> bool:
+        """In one step: write what was learnt, set the next due time, free the lease; then add the account's event.
+
+        False for a stale token, and nothing is written.
+        """
         ...
 
 
@@ -204,11 +216,11 @@ class Ledger(Protocol):
         ...
 
     def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
-        """How often this message failed by its own fault; `count` adds one before the work that may fail."""
+        """How often this message failed by its own fault; `count` adds this time. Not to be retried."""
         ...
 
-    def settle(self, account_id: str) -> None:
-        """Wait until enough replicas have what was written (before a QUIT that may delete); StateUnavailable."""
+    def settle(self, account_id: str, token: str) -> None:
+        """Wait until enough replicas have what was written, before a QUIT that may delete; StateUnavailable."""
         ...
 
 
@@ -221,6 +233,10 @@ class Schedule(Protocol):
 
     def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
         """Make known ones due in so many seconds; paused and unknown ones stay out."""
+        ...
+
+    def unclaim(self, account_ids: Iterable[str]) -> None:
+        """Make those that still stand claimed due now."""
         ...
 
     def add(self, account_ids: Iterable[str]) -> None:
@@ -266,10 +282,6 @@ class AccountRegistry(Protocol):
 
 class EventLog(Protocol):
     """The event stream, all shards of it."""
-
-    def append(self, account_id: str, event: OutgoingEvent) -> None:
-        """Add an event that belongs to no message."""
-        ...
 
     def tail(
         self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None

@@ -61,15 +61,16 @@ def next_poll(
     recovered = state.failing_since is not None
     state = replace(state, failures=0, refusals=0, failing_since=None, last_error=None)
     smallest = float(account.poll_interval_s)
-    if report.outcome is Outcome.DRAINED or report.more:
-        return Next(0.0, replace(state, interval_s=smallest), recovered=recovered)
+    delay = float(report.login_delay_s or 0)
+    if report.outcome is Outcome.DRAINED or (report.more and report.committed):
+        return Next(delay, replace(state, interval_s=smallest), recovered=recovered)
     if report.new:
         interval = smallest
     else:
         interval = min(max(cadence.max_interval_s, smallest), (state.interval_s or smallest) * cadence.growth)
     # The first idle poll still waits the smallest interval only: growth shows from the next one on.
     due = smallest if report.new else state.interval_s or smallest
-    return Next(max(min(due, interval) * spread, 0.0), replace(state, interval_s=interval), recovered=recovered)
+    return Next(max(min(due, interval) * spread, delay), replace(state, interval_s=interval), recovered=recovered)
 
 
 def _after_failure(state: AccountState, failure: Failure, cadence: Cadence, *, now: float, spread: float) -> Next:

@@ -4,12 +4,14 @@ Rules of this room:
 - The ledger image is read once at the start; what may be deleted is decided from it before anything is retrieved.
 - A message is told of only after its objects lie in storage, and its record is written in the same step as its event.
 - QUIT is clean only if everything that was retrieved is committed; otherwise the connection is dropped.
+- EXPIRE 0 makes every QUIT after RETR a delete (RFC 2449, 6.7): the connection is dropped then, too.
 - A fault of one message is counted and passed by; any other fault ends the visit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -18,12 +20,12 @@ from ingest.errors import (
     Fault,
     IngestError,
     ListingFailed,
-    MessageRefused,
     MessageTooLarge,
+    ServerTemporary,
 )
-from ingest.ledger import NO_IDENTITY, LedgerImage
+from ingest.ledger import NO_IDENTITY, LedgerImage, uidl_digest
 from ingest.models import Account, Kind, Listing, MessageRef, OutgoingEvent, Record
-from ingest.news import after_session, already_told, deletable, digest_of, new_messages, renumbered
+from ingest.news import UNCOVERING, after_session, content_digest, deletable, digests, new_messages, renumbered
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
 from ingest.ports import Clock, Ledger, Spool, SpoolFactory, Telemetry
@@ -58,9 +60,9 @@ class Tally:
     deleted: int = 0
     attachments: int = 0
     bytes: int = 0
+    committed: int = 0
     more: bool = False
     drained: bool = False
-    first_poll_done: bool = False
 
 
 class Visit:
@@ -107,43 +109,47 @@ class Visit:
         self._draining = draining
         self._on_message = on_message
         self._image = LedgerImage(b"")
-        self._listed: frozenset[bytes] = frozenset()
-        self._complete = False
-        self._uncommitted = False
-        self.tally = Tally(first_poll_done=first_poll_done)
+        self._listing = Listing((), complete=False)
+        self._listed: Collection[bytes] = ()
+        self._seen: Counter[tuple[bytes, bytes]] = Counter()
+        self._must_abort = False
+        self.first_poll_done = first_poll_done
+        self.tally = Tally()
 
     def run(self) -> None:
         """Do the whole visit; raises IngestError where it ends early. The caller drops the connection then."""
         started, first_seen = self._clock.monotonic(), self._clock.now()
-        listing = self._session.listing()
+        self._listing = self._session.listing()
         self._image = self._steps(self._ledger.load, self._account.id)
-        self._listed = frozenset(map(digest_of, listing.messages))
-        self._complete = listing.complete
-        self.tally.listed = len(listing.messages)
-        to_delete = deletable(listing, self._image, keep_s=self._account.keep_s, grace_s=self._limits.delete_grace_s)
-        new = new_messages(listing, self._image)
-        if not self.tally.first_poll_done:
-            new = self._seed(listing, new)
+        self._listed = digests(self._listing)
+        self.tally.listed = len(self._listing.messages)
+        to_delete = deletable(
+            self._listing, self._image, keep_s=self._account.keep_s, grace_s=self._limits.delete_grace_s
+        )
+        new = new_messages(self._listing, self._image)
+        if not self.first_poll_done:
+            new = self._seed(new)
         self.tally.new = len(new)
         new = self._pass_by_the_large(new)
-        self._retrieve(new, first_seen, started)
+        if not self._session.broken:
+            self._retrieve(new, first_seen, started)
         if not (self.tally.more or self.tally.drained):
-            self.tally.first_poll_done = True
-        self._leave(listing, to_delete)
+            self.first_poll_done = True
+        self._leave(to_delete)
 
-    def _seed(self, listing: Listing, new: list[MessageRef]) -> list[MessageRef]:
-        """First poll: remember without retrieving what `first_poll` leaves out; return what is left to retrieve."""
+    # The first poll
+
+    def _seed(self, new: list[MessageRef]) -> list[MessageRef]:
+        """Remember without retrieving what `first_poll` leaves out; return what is left to retrieve."""
         wanted = self._account.first_poll
-        if wanted == "all" or not new:
-            return new
+        if wanted == "all" or (wanted == "new" and self._image.exists):
+            return new  # an image means: seeded by an earlier poll that did not come to its end
         if any(ref.uidl is None for ref in new):
             raise AccountMisconfigured(
-                f'first_poll = "{wanted}" needs UIDLs and this server has none', todo='set first_poll = "all"'
+                f'first_poll = "{wanted}" needs UIDLs, and this server lists messages without', todo='set it to "all"'
             )
         if wanted == "new":
-            if self._image.exists:
-                return new  # seeded by an earlier poll that did not come to its end
-            if not listing.complete:
+            if not self._listing.complete:
                 raise ListingFailed("the first listing is incomplete, so it can't be seeded")
             self._remember(new)
             return []
@@ -153,34 +159,53 @@ class Visit:
             old: list[MessageRef] = []
             for ref, head in self._session.headers(new[at : at + _TOP_BATCH]):
                 received = self._pipeline.received_time(head) if head else None
-                (old if received is not None and received < since else left).append(ref)
+                if received is not None and received < since:
+                    old.append(ref)
+                elif self._session.broken:  # TOP itself is over its limit: nothing more can be asked in this session
+                    self._skip(ref, head, f"headers of more than {len(head or b'')} octets")
+                else:
+                    left.append(ref)
                 self._beat()
             self._remember(old)
+            if self._session.broken:
+                self.tally.more = True
+                break
         return left
 
     def _remember(self, refs: Sequence[MessageRef]) -> None:
         """Seed in one step: half a seeding would take the other half for new mail, or new mail for seeded."""
         if refs:
-            self._commit([Record(digest_of(ref), NO_IDENTITY, Kind.SEEDED) for ref in refs], None)
+            self._commit([Record(self._digest(ref), NO_IDENTITY, Kind.SEEDED) for ref in refs], None)
+
+    # What is too large
 
     def _pass_by_the_large(self, new: list[MessageRef]) -> list[MessageRef]:
         """Skip what LIST already says is over the cap; return the others."""
-        large = [ref for ref in new if ref.size > self._limits.max_message_bytes and ref.uidl is not None]
-        for ref, head in self._session.headers(large):
-            self._skip(ref, head)
-        skipped = set(large)
-        return [ref for ref in new if ref not in skipped]
-
-    def _skip(self, ref: MessageRef, head: bytes | None) -> None:
         cap = self._limits.max_message_bytes
-        error = MessageTooLarge(f"message of {ref.size} octets, the cap is {cap}")
-        event = self._pipeline.skipped(self._account, ref, head, error)
-        self._commit([Record(digest_of(ref), NO_IDENTITY, Kind.SKIPPED)], event)
+        large = [ref for ref in new if ref.size > cap]
+        if self._session.broken or not large:
+            return new
+        for ref, head in self._session.headers(large):
+            self._skip(ref, head, f"message of {ref.size} octets, the cap is {cap}")
+        self.tally.more = self.tally.more or self._session.broken
+        return [ref for ref in new if ref.size <= cap]
+
+    def _skip(self, ref: MessageRef, head: bytes | None, why: str) -> None:
+        """Tell of a message that is left on the server, and remember it."""
+        block = (head or b"").partition(b"\r\n\r\n")[0]
+        digest = self._digest(ref, block + b"%d" % ref.size)
+        if ref.uidl is None and self._image.of_uidl(digest):
+            return
+        event = self._pipeline.skipped(self._account, ref, head, MessageTooLarge(why))
+        self._commit([Record(digest, NO_IDENTITY, Kind.SKIPPED)], event)
         self.tally.skipped += 1
+
+    # What is to be retrieved
 
     def _retrieve(self, new: list[MessageRef], first_seen: datetime, started: float) -> None:
         within = self._within_budget(new)
-        self.tally.more = len(within) < len(new)
+        self.tally.more = self.tally.more or len(within) < len(new)
+        refused: list[Refused] = []
         retrieval = self._session.retrieve(within, self._spools, max_bytes=self._limits.max_message_bytes)
         for done, got in enumerate(retrieval, 1):
             match got:
@@ -189,16 +214,27 @@ class Visit:
                         self._take(ref, spool, first_seen)
                     finally:
                         spool.close()
-                case Refused(ref, error):
-                    self._failed(ref, None, error, first_seen)
+                case Refused():
+                    refused.append(got)
                 case TooLarge(ref, head):
-                    self._skip(ref, head)
+                    self._skip(ref, head, f"more octets came than the cap of {self._limits.max_message_bytes}")
                     self.tally.more = True  # the session is spent; the others come in the next one
-                    self._uncommitted = True
             self._on_message(done, len(within), self.tally.bytes)
             self._beat()
             if done < len(within) and self._stop(started):
                 break
+        self._judge(refused, first_seen)
+
+    def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
+        """As many as one poll may take. Without UIDLs as many more as are known by their content already."""
+        unnamed = any(ref.uidl is None for ref in new)
+        most = self._limits.max_messages + (len(self._image) if unnamed else 0)
+        octets = 0
+        for count, ref in enumerate(new):
+            octets += ref.size
+            if count >= most or (count and octets > self._limits.max_bytes and not unnamed):
+                return new[:count]
+        return new
 
     def _stop(self, started: float) -> bool:
         late = self._clock.monotonic() - started > self._limits.max_s
@@ -206,60 +242,80 @@ class Visit:
         self.tally.more = self.tally.more or late
         return self.tally.drained or late
 
-    def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
-        octets = 0
-        for count, ref in enumerate(new):
-            octets += ref.size
-            if count >= self._limits.max_messages or (count and octets > self._limits.max_bytes):
-                return new[:count]
-        return new
-
     def _take(self, ref: MessageRef, spool: Spool, first_seen: datetime) -> None:
         """One retrieved message: parse, store, commit."""
         self.tally.messages += 1
         self.tally.bytes += spool.size
+        if ref.uidl is None and self._image.of_uidl(content_digest(spool.sha256)):
+            return  # quarantined under the digest of all its octets
         try:
             read = self._pipeline.read(spool)
-            known = already_told(self._image, ref, read.identity)
-            if known and ref.uidl is None:
-                return  # without UIDLs everything is retrieved again at each poll, and known by its content
+            digest = self._digest(ref, read.identity)
+            record = Record(digest, read.identity[:8], Kind.STORED)
+            same = [each for each in self._image.of_uidl(digest) if each.identity == record.identity]
+            self._seen[digest, record.identity] += 1
+            if self._seen[digest, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
+                return  # this very occurrence has its record
+            if same:
+                self._commit([record], None)  # a copy, or a DELE that the server ignored: told of already
+                return
             done = self._pipeline.process(self._account, ref, spool, read, first_seen=first_seen, beat=self._beat)
         except IngestError as error:
             if error.fault is not Fault.MESSAGE:
                 raise
             self._failed(ref, spool, error, first_seen)
             return
-        known = known or (self._complete and done.raw_existed and renumbered(self._image, self._listed, read.identity))
-        record = Record(digest_of(ref), read.identity[:8], Kind.STORED)
+        known = self._listing.complete and done.raw_existed and renumbered(self._image, self._listed, read.identity)
         self._commit([record], None if known else done.event)
         self.tally.attachments += done.attachments
 
+    # What fails by its own fault
+
+    def _judge(self, refused: Sequence[Refused], first_seen: datetime) -> None:
+        """One message refused is its own fault; all of several is the server's."""
+        if len(refused) > 1 and not self.tally.messages:
+            raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0].error.what}")
+        for each in refused:
+            self._failed(each.ref, None, each.error, first_seen)
+
     def _failed(self, ref: MessageRef, spool: Spool | None, error: IngestError, first_seen: datetime) -> None:
-        """One message failed by its own fault: count it; in quarantine with it when it has failed often enough."""
+        """Count it; put it in quarantine when it has failed often enough."""
         self._telemetry.message_failed(self._account.id, error.code, error.what)
-        attempts = self._steps(self._ledger.attempts, self._account.id, self._token, digest_of(ref), count=True)
+        key = self._digest(ref, b"%d:%d" % (ref.number, ref.size))
+        attempts = self._ledger.attempts(self._account.id, self._token, key, count=True)
         if attempts < self._limits.quarantine_attempts:
-            self._uncommitted = self._uncommitted or not isinstance(error, MessageRefused)
+            self._must_abort = self._must_abort or spool is not None
             return
         done = self._pipeline.quarantined(self._account, ref, spool, error, first_seen=first_seen, beat=self._beat)
-        self._commit([Record(digest_of(ref), done.identity[:8], Kind.QUARANTINED)], done.event)
+        digest = self._digest(ref, done.identity)
+        self._commit([Record(digest, done.identity[:8], Kind.QUARANTINED)], done.event)
         self.tally.quarantined += 1
 
-    def _commit(self, records: Iterable[Record], event: OutgoingEvent | None) -> None:
-        self._steps(self._ledger.commit, self._account.id, self._token, self._image, list(records), event)
-        self.tally.events += event is not None
+    # Writing and leaving
 
-    def _leave(self, listing: Listing, to_delete: list[MessageRef]) -> None:
-        if self._uncommitted or self._session.broken:
+    def _digest(self, ref: MessageRef, content: bytes = b"") -> bytes:
+        return content_digest(content) if ref.uidl is None else uidl_digest(ref.uidl)
+
+    def _commit(self, records: Sequence[Record], event: OutgoingEvent | None) -> None:
+        self._steps(self._ledger.commit, self._account.id, self._token, self._image, records, event)
+        self.tally.events += event is not None
+        self.tally.committed += 1
+
+    def _leave(self, to_delete: list[MessageRef]) -> None:
+        """QUIT if that is safe, with the deletions; else drop the connection, which changes nothing at the server."""
+        quit_deletes = self._session.capabilities.expire_days == 0 and self.tally.messages
+        if self._must_abort or self._session.broken or quit_deletes:
             self._session.abort()
             return
         if to_delete or self.tally.messages:
             # What QUIT makes final must be where a failover finds it.
-            self._steps(self._ledger.settle, self._account.id)
+            self._steps(self._ledger.settle, self._account.id, self._token)
             self._beat()
         deleted = self._session.delete(to_delete) if to_delete else []
         confirmed = self._session.quit()
         self.tally.deleted = len(deleted) if confirmed else 0
-        records = after_session(listing, self._image, deleted if confirmed else ())
+        records = after_session(
+            self._listing, self._image, deleted if confirmed else (), keeps=self._account.keep_s is None
+        )
         if records is not None:
             self._steps(self._ledger.rewrite, self._account.id, self._token, self._image, records)

@@ -11,11 +11,11 @@ import importlib.metadata
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from ingest.accounts import Changes
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.embedded_redis import EmbeddedRedis
@@ -30,9 +30,10 @@ from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
+from ingest.applying import apply_accounts
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
-from ingest.errors import ConfigurationError, IngestError, StateRefused
-from ingest.models import Account
+from ingest.errors import ConfigurationError, IngestError, StateRefused, StateUnavailable
+from ingest.models import Account, Failure
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.ports import (
@@ -55,6 +56,8 @@ from ingest.visit import VisitLimits
 
 DISPATCHERS = "mailsluice.dispatcher"
 MAX_SKEW_S = 5.0
+_WAIT_S = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +69,72 @@ class Check:
     line: str
 
 
+class _once(Generic[T]):  # noqa: N801  # a decorator
+    """A property made at its first use, by one thread (functools.cached_property lost its lock in Python 3.12)."""
+
+    def __init__(self, make: Callable[[Services], T]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, services: Services, owner: type | None = None) -> T:
+        with services.making:
+            if self._name not in services.__dict__:
+                services.__dict__[self._name] = self._make(services)
+        made: T = services.__dict__[self._name]
+        return made
+
+
 class Services:
     """Everything a process works with. One instance a process; safe to share between threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, drain: threading.Event) -> None:
         self.settings = settings
-        self.drain = threading.Event()
+        self.drain = drain
         self.clock: Clock = SystemClock()
-        self._making = threading.RLock()
+        self.making = threading.RLock()
         self._closing: list[Callable[[], None]] = []
 
-    @cached_property
+    @_once
     def keys(self) -> Keys:
         return Keys(self.settings.key_prefix, self.settings.shards)
 
-    @cached_property
+    @_once
     def redis(self) -> Client:
-        with self._making:
-            client = connect(self.settings.redis_url, self.settings.redis_timeout_s)
-            self._closing.append(client.close)
-            return client
+        client = connect(self.settings.redis_url, self.settings.redis_timeout_s)
+        self._closing.append(client.close)
+        return client
 
-    @cached_property
+    @_once
     def state(self) -> Client:
         """The same client, once it is known that this Redis may hold state."""
         check_state(self.redis)
         return self.redis
 
-    @cached_property
+    @_once
     def telemetry(self) -> Telemetry:
         return LogTelemetry(make_logger(self.settings.log_level, self.settings.log_format))
 
-    @cached_property
+    @_once
     def secrets(self) -> Secrets:
         key = self.settings.secret_key
         return SecretStore(key.get_secret_value() if key else None)
 
-    @cached_property
+    @_once
     def registry(self) -> AccountRegistry:
         return RedisAccounts(self.state, self.keys)
 
-    @cached_property
+    @_once
     def schedule(self) -> Schedule:
         return RedisSchedule(self.state, self.keys, claim_ttl_s=self.settings.claim_ttl_s)
 
-    @cached_property
+    @_once
     def lease(self) -> Lease:
         settings = self.settings
         return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
 
-    @cached_property
+    @_once
     def ledger(self) -> Ledger:
         settings = self.settings
         return RedisLedger(
@@ -126,26 +145,25 @@ class Services:
             settle_s=settings.redis_timeout_s / 2,
         )
 
-    @cached_property
+    @_once
     def events(self) -> EventLog:
-        return RedisEvents(self.state, self.keys)
+        return RedisEvents(self.state, self.keys, timeout_s=self.settings.redis_timeout_s)
 
-    @cached_property
+    @_once
     def store(self) -> ObjectStore:
-        with self._making:
-            store = _object_store(self.settings)
-            self._closing.append(store.close)
-            return store
+        store = _object_store(self.settings)
+        self._closing.append(store.close)
+        return store
 
-    @cached_property
+    @_once
     def spools(self) -> SpoolFactory:
         return Spools(self.settings.data_dir / "spool", self.settings.spool_memory_bytes)
 
-    @cached_property
+    @_once
     def steps(self) -> Steps:
         return Steps(self.settings.step_retry_s)
 
-    @cached_property
+    @_once
     def pipeline(self) -> Pipeline:
         return Pipeline(
             store=self.store,
@@ -156,7 +174,7 @@ class Services:
             steps=self.steps,
         )
 
-    @cached_property
+    @_once
     def poller(self) -> Poller:
         settings = self.settings
         return Poller(
@@ -171,7 +189,6 @@ class Services:
             lease=self.lease,
             ledger=self.ledger,
             schedule=self.schedule,
-            events=self.events,
             clock=self.clock,
             telemetry=self.telemetry,
             steps=self.steps,
@@ -191,17 +208,16 @@ class Services:
             draining=self.drain.is_set,
         )
 
-    @cached_property
+    @_once
     def dispatcher(self) -> Dispatcher:
-        with self._making:
-            found = list(importlib.metadata.entry_points(group=DISPATCHERS))
-            if not found:
-                raise ConfigurationError([f"no {DISPATCHERS} entry point is installed: install the package whole"])
-            dispatcher: Dispatcher = found[0].load()(self.settings)
-            self._closing.append(dispatcher.close)
-            return dispatcher
+        found = list(importlib.metadata.entry_points(group=DISPATCHERS))
+        if not found:
+            raise ConfigurationError([f"no {DISPATCHERS} entry point is installed: install the package whole"])
+        dispatcher: Dispatcher = found[0].load()(self.settings)
+        self._closing.append(dispatcher.close)
+        return dispatcher
 
-    @cached_property
+    @_once
     def ticker(self) -> Ticker:
         settings = self.settings
         return Ticker(
@@ -211,7 +227,7 @@ class Services:
             limits=TickLimits(batch_accounts=settings.poll_batch_accounts, expires_s=settings.claim_ttl_s),
         )
 
-    @cached_property
+    @_once
     def batches(self) -> BatchRunner:
         return BatchRunner(
             registry=self.registry,
@@ -221,6 +237,41 @@ class Services:
             telemetry=self.telemetry,
             budget_s=self.settings.poll_batch_budget_s,
             draining=self.drain.is_set,
+        )
+
+    def wait_for_state(self) -> None:
+        """Return once Redis may hold state; raise what is wrong if that is for a person to mend."""
+        while True:
+            try:
+                check_state(self.redis)
+            except StateUnavailable as error:
+                self.telemetry.step_failed("waiting for Redis", Failure.of(error))
+                if self.drain.wait(_WAIT_S):
+                    raise
+            else:
+                return
+
+    @property
+    def may_seal(self) -> bool:
+        """Whether there is a key to encrypt literal passwords with."""
+        return self.settings.secret_key is not None
+
+    def apply_accounts_file(self, path: Path, *, prune: bool = False) -> Changes:
+        """Bring the registry in line with an accounts file; ConfigurationError with every problem of it."""
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise ConfigurationError([f"{path}: can't be read: {error.strerror}"]) from None
+        except UnicodeDecodeError:
+            raise ConfigurationError([f"{path}: is not UTF-8, as TOML must be"]) from None
+        return apply_accounts(
+            text,
+            str(path),
+            registry=self.registry,
+            schedule=self.schedule,
+            secrets=self.secrets,
+            may_seal=self.may_seal,
+            prune=prune,
         )
 
     def checks(self) -> list[Check]:
@@ -274,9 +325,9 @@ class Services:
             self._closing.pop()()
 
 
-def build(settings: Settings) -> Services:
-    """The services of this process; nothing is connected yet."""
-    return Services(settings)
+def build(settings: Settings, *, drain: threading.Event | None = None) -> Services:
+    """The services of this process; nothing is connected yet. `drain` asks its polls to stop."""
+    return Services(settings, drain or threading.Event())
 
 
 def start_embedded_redis(directory: Path) -> EmbeddedRedis:

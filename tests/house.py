@@ -11,17 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ingest.adapters.secrets import SecretStore
-
 from ingest.adapters.memory_state import (
     MemoryAccounts,
-    MemoryEvents,
     MemoryLease,
     MemoryLedger,
     MemorySchedule,
     MemoryState,
 )
 from ingest.adapters.memory_store import MemoryStore
+from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
 from ingest.mime.limits import MimeLimits
@@ -113,7 +111,6 @@ class House:
             lease=self.lease,
             ledger=self.ledger,
             schedule=self.schedule,
-            events=MemoryEvents(self.state),
             clock=self.clock,
             telemetry=self.telemetry,
             steps=steps,

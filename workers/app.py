@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from celery import Celery, signals
-from kombu import Queue
+from kombu import Exchange, Queue
 
-from ingest.errors import ConfigurationError
+from ingest.errors import ConfigurationError, IngestError
 from ingest.settings import Settings
 from ingest.wiring import Services, build
 
@@ -24,7 +25,7 @@ TICK_QUEUE = "mailsluice.tick"
 POLL_QUEUE = "mailsluice.polls"
 TICK = "mailsluice.tick"
 POLL_ACCOUNTS = "mailsluice.poll_accounts"
-USAGE = 2
+USAGE, FAILED = 2, 1
 
 
 class WorkerApp(Celery):
@@ -34,19 +35,35 @@ class WorkerApp(Celery):
         super().__init__(*args, **kwargs)
         self._making = threading.Lock()
         self._services: Services | None = None
+        self._drain = threading.Event()
 
     @property
     def services(self) -> Services:
         """The services of this process."""
         with self._making:
             if self._services is None:
-                self._services = build(load_settings())
+                self._services = build(load_settings(), drain=self._drain)
             return self._services
+
+    def begin(self) -> None:
+        """What must be true before a worker takes tasks: accounts applied, Redis fit for state, storage named.
+
+        One line for each thing that is wrong, and exit code 2 for configuration, 1 for the rest.
+        """
+        try:
+            services = self.services
+            services.settings.require_storage()
+            if services.settings.accounts_file is not None:
+                services.apply_accounts_file(services.settings.accounts_file)
+            services.wait_for_state()
+        except ConfigurationError as error:
+            _exit(error.problems, USAGE)
+        except IngestError as error:
+            _exit([str(error)], FAILED)
 
     def drain(self) -> None:
         """Ask running polls to stop after the message in hand."""
-        if self._services is not None:
-            self._services.drain.set()
+        self._drain.set()
 
     def close(self) -> None:
         """Give the services back (and Celery's own pools)."""
@@ -60,9 +77,13 @@ def load_settings() -> Settings:
     try:
         return Settings.load()
     except ConfigurationError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201  # before there is a log
-        raise SystemExit(USAGE) from None
+        _exit(error.problems, USAGE)
+
+
+def _exit(problems: Sequence[str], code: int) -> NoReturn:
+    for problem in problems:
+        print(problem, file=sys.stderr)  # noqa: T201  # before there is a log
+    raise SystemExit(code)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -72,8 +93,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {"socket_keepalive": True, "health_check_interval": 10},
-        "task_queues": [Queue(TICK_QUEUE), Queue(POLL_QUEUE)],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (TICK_QUEUE, POLL_QUEUE)],
         "task_default_queue": POLL_QUEUE,
+        "task_default_exchange": POLL_QUEUE,
+        "task_default_routing_key": POLL_QUEUE,
         "task_routes": {TICK: {"queue": TICK_QUEUE}, POLL_ACCOUNTS: {"queue": POLL_QUEUE}},
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -99,6 +122,11 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 celery = WorkerApp("mailsluice", include=["workers.tasks"])
 celery.add_defaults(lambda: configuration(load_settings()))
+
+
+@signals.worker_init.connect
+def _begin(**_: object) -> None:
+    celery.begin()
 
 
 @signals.worker_shutting_down.connect

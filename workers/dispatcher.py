@@ -46,6 +46,6 @@ class CeleryDispatcher:
             yield
         except (OperationalError, CeleryOperationalError, OSError) as error:
             raise BrokerUnavailable(
-                f"broker {masked(self._url)} is unreachable: {str(error).splitlines()[0][:200]}",
+                f"broker {masked(self._url)} is unreachable: {str(error).partition(chr(10))[0][:200]}",
                 todo="start it or check MAILSLUICE_BROKER_URL",
             ) from None

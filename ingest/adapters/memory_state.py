@@ -29,6 +29,7 @@ class MemoryState:
     ledgers: dict[str, bytes] = field(default_factory=dict)
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
+    claimed: set[str] = field(default_factory=set)
     states: dict[str, AccountState] = field(default_factory=dict)
     attempts: dict[tuple[str, bytes], int] = field(default_factory=dict)
     events: list[OutgoingEvent] = field(default_factory=list)
@@ -52,12 +53,15 @@ class MemoryLease:
         self._ttl_s = ttl_s
         self._claim_ttl_s = claim_ttl_s
 
-    def acquire(self, account_id: str) -> str | None:
+    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
         state = self._state
         with state.lock:
+            if claimed and account_id not in state.claimed:
+                return None
             if state.leases.get(account_id, ("", 0.0))[1] > state.now():
                 return None
             token = secrets.token_hex(16)
+            state.claimed.discard(account_id)
             self._hold(account_id, token)
             return token
 
@@ -67,7 +71,9 @@ class MemoryLease:
                 raise LeaseLost("another poller took over this maildrop")
             self._hold(account_id, token)
 
-    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
+    def release(
+        self, account_id: str, token: str, *, due_in_s: float, state: AccountState, event: OutgoingEvent | None = None
+    ) -> bool:
         with self._state.lock:
             if not self._state.holds(account_id, token):
                 return False
@@ -75,6 +81,8 @@ class MemoryLease:
             if account_id in self._state.due:
                 self._state.due[account_id] = self._state.now() + due_in_s
             del self._state.leases[account_id]
+            if event is not None:
+                self._state.events.append(event)
             return True
 
     def _hold(self, account_id: str, token: str) -> None:
@@ -138,7 +146,7 @@ class MemoryLedger:
                 state.attempts[key] = state.attempts.get(key, 0) + 1
             return state.attempts.get(key, 0)
 
-    def settle(self, account_id: str) -> None:
+    def settle(self, account_id: str, token: str) -> None:
         """One process has no replicas to wait for."""
 
 
@@ -155,10 +163,16 @@ class MemorySchedule:
             now = state.now()
             ids = sorted((id_ for id_, due in state.due.items() if due <= now), key=lambda id_: state.due[id_])[:limit]
             state.due |= dict.fromkeys(ids, now + self._claim_ttl_s)
+            state.claimed.update(ids)
             return ids
+
+    def unclaim(self, account_ids: Iterable[str]) -> None:
+        ids = [id_ for id_ in account_ids if id_ in self._state.claimed]
+        self.set_due(ids, 0)
 
     def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
         known = [id_ for id_ in account_ids if id_ in self._state.due]
+        self._state.claimed.difference_update(known)
         self._state.due |= dict.fromkeys(known, self._state.now() + in_s)
 
     def add(self, account_ids: Iterable[str]) -> None:
@@ -168,6 +182,7 @@ class MemorySchedule:
     def drop(self, account_ids: Iterable[str]) -> None:
         for account_id in account_ids:
             self._state.due.pop(account_id, None)
+            self._state.claimed.discard(account_id)
 
     def due_in(self, account_ids: Sequence[str]) -> dict[str, float]:
         return {id_: self._state.due[id_] - self._state.now() for id_ in account_ids if id_ in self._state.due}
@@ -220,9 +235,6 @@ class MemoryEvents:
     def __init__(self, state: MemoryState) -> None:
         self._events = state.events
         self._groups: dict[str, int] = {}
-
-    def append(self, account_id: str, event: OutgoingEvent) -> None:  # noqa: ARG002  # one shard
-        self._events.append(event)
 
     def length(self) -> int:
         return len(self._events)

@@ -20,23 +20,23 @@ class RedisAccounts:
     def get(self, account_ids: Sequence[str]) -> dict[str, Account]:
         if not account_ids:
             return {}
-        with translated():
+        with translated(self._client):
             values: list[Any] = self._client.hmget(self._key, list(account_ids))
         return {id_: account_from_json(value) for id_, value in zip(account_ids, values, strict=True) if value}
 
     def all(self) -> list[Account]:
-        with translated():
+        with translated(self._client):
             values: list[Any] = self._client.hvals(self._key)
         return sorted((account_from_json(value) for value in values), key=lambda account: account.id)
 
     def put(self, accounts: Iterable[Account]) -> None:
         fields: dict[Any, Any] = {account.id: account_to_json(account) for account in accounts}
         if fields:
-            with translated():
+            with translated(self._client):
                 self._client.hset(self._key, mapping=fields)
 
     def remove(self, account_ids: Iterable[str]) -> None:
         ids = list(account_ids)
         if ids:
-            with translated():
+            with translated(self._client):
                 self._client.hdel(self._key, *ids)

@@ -9,11 +9,12 @@ Rules of this room:
 from __future__ import annotations
 
 import importlib.resources
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import redis
 from redis import exceptions
@@ -39,7 +40,8 @@ def connect(url: str, timeout_s: float) -> Client:
     if parts.scheme == "redis+sentinel":
         return _through_sentinel(parts.netloc, parts.path, options)
     if parts.scheme == "redis+cluster":
-        cluster: Any = redis.RedisCluster.from_url(urlunsplit(parts._replace(scheme="redis")), **options)
+        with translated():
+            cluster: Any = redis.RedisCluster.from_url(urlunsplit(parts._replace(scheme="redis")), **options)
         return cluster  # type: ignore[no-any-return]  # the commands used here are the same on both
     return redis.Redis.from_url(url, **options)
 
@@ -49,11 +51,8 @@ def _through_sentinel(netloc: str, path: str, options: dict[str, Any]) -> Client
     name, _, db = path.strip("/").partition("/")
     if not name:
         raise ConfigurationError(["MAILSLUICE_REDIS_URL: no master's name; use redis+sentinel://host:port,…/NAME/db"])
-    sentinels = [
-        (host.rpartition(":")[0] or host, int(host.rpartition(":")[2] or DEFAULT_SENTINEL_PORT))
-        for host in hosts.split(",")
-    ]
-    user, _, password = credentials.partition(":")
+    sentinels = [_address(host) for host in hosts.split(",")]
+    user, _, password = map(unquote, credentials.partition(":"))
     if credentials:
         options |= {"username": user or None, "password": password}
     sentinel: Any = Sentinel(sentinels, socket_timeout=options["socket_timeout"])  # type: ignore[no-untyped-call]
@@ -61,11 +60,20 @@ def _through_sentinel(netloc: str, path: str, options: dict[str, Any]) -> Client
     return master
 
 
+def _address(host: str) -> tuple[str, int]:
+    name, port = re.fullmatch(r"\[?(.*?)\]?(?::(\d+))?", host).groups()  # type: ignore[union-attr]  # matches all text
+    return name, int(port or DEFAULT_SENTINEL_PORT)
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Redis' errors as ours."""
+def translated(client: Client | None = None) -> Iterator[None]:
+    """Redis' errors as ours. A client whose server turned into a replica drops its connections, to find the master."""
     try:
         yield
+    except exceptions.ReadOnlyError:
+        if client is not None:
+            client.connection_pool.disconnect()
+        raise StateUnavailable("this Redis is a replica (READONLY)", todo="wait for the failover to end") from None
     except exceptions.OutOfMemoryError:
         raise StateFull(
             "Redis is full (maxmemory)", todo="let consumers catch up, trim the stream or raise maxmemory"
@@ -74,7 +82,7 @@ def translated() -> Iterator[None]:
         raise StateRefused(
             f"Redis refuses us: {_first_line(error)}", todo="check user, password and ACL in the Redis URL"
         ) from None
-    except (exceptions.BusyLoadingError, exceptions.ReadOnlyError, exceptions.ClusterDownError) as error:
+    except (exceptions.BusyLoadingError, exceptions.ClusterDownError, exceptions.RedisClusterException) as error:
         raise StateUnavailable(f"Redis is not ready: {_first_line(error)}") from None
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise StateUnavailable(
@@ -86,6 +94,8 @@ def translated() -> Iterator[None]:
                 "Redis is full (maxmemory)", todo="let consumers catch up, trim the stream or raise maxmemory"
             ) from None
         raise StateRefused(f"Redis refused a step: {_first_line(error)}") from None
+    except exceptions.RedisError as error:
+        raise StateUnavailable(f"Redis can't be used: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -20,24 +20,20 @@ _COUNT = 100
 class RedisEvents:
     """Implements `ports.EventLog`."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys, *, timeout_s: float) -> None:
+        self._block_s = min(1.0, timeout_s / 2)
         self._client = client
         self._keys = keys
 
-    def append(self, account_id: str, event: OutgoingEvent) -> None:
-        stream = self._keys.of_shard("events", self._keys.shard_of(account_id))
-        with translated():
-            self._client.xadd(stream, {"id": event.id, "type": event.type, "event": event.json})
-
     def length(self) -> int:
-        with translated():
+        with translated(self._client):
             return sum(int(self._client.xlen(stream)) for stream in self._streams())
 
     def tail(
         self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None
     ) -> Iterator[StreamEntry | None]:
         positions = {stream: self._start(stream, group, from_start=from_start) for stream in self._streams()}
-        block_s = 1.0 if timeout_s is None else min(1.0, timeout_s)
+        block_s = self._block_s if timeout_s is None else min(self._block_s, timeout_s)
         block_ms = max(1, int(block_s * 1000) // len(positions))
         quiet_since = time.monotonic()
         while True:
@@ -45,14 +41,15 @@ class RedisEvents:
             for shard, stream in enumerate(self._streams()):
                 for position, fields in self._read(stream, positions[stream], group, consumer, block_ms):
                     found = True
+                    if not fields:  # a pending entry that was trimmed meanwhile
+                        self._acknowledge(stream, group, position)
+                        continue
                     event = OutgoingEvent(fields[b"id"].decode(), fields[b"type"].decode(), fields[b"event"])
                     yield StreamEntry(shard, position, event)
                     quiet_since = time.monotonic()
                     if group is None:
                         positions[stream] = position
-                    else:
-                        with translated():
-                            self._client.xack(stream, group, position)
+                    self._acknowledge(stream, group, position)
             if found:
                 continue
             if group is not None and ">" not in positions.values():
@@ -62,10 +59,15 @@ class RedisEvents:
                 return
             yield None
 
+    def _acknowledge(self, stream: str, group: str | None, position: str) -> None:
+        if group is not None:
+            with translated(self._client):
+                self._client.xack(stream, group, position)
+
     def _start(self, stream: str, group: str | None, *, from_start: bool) -> str:
         if group is not None:
             try:
-                with translated():
+                with translated(self._client):
                     self._client.xgroup_create(stream, group, id="0" if from_start else "$", mkstream=True)
             except Exception as error:
                 if "BUSYGROUP" not in str(error):
@@ -74,7 +76,7 @@ class RedisEvents:
         if from_start:
             return "0"
         try:
-            with translated():
+            with translated(self._client):
                 return str(self._client.xinfo_stream(stream)["last-generated-id"].decode())
         except Exception as error:
             if "no such key" not in str(error):
@@ -84,15 +86,14 @@ class RedisEvents:
     def _read(
         self, stream: str, position: str, group: str | None, consumer: str, block_ms: int
     ) -> list[tuple[str, dict[bytes, bytes]]]:
-        with translated():
+        with translated(self._client):
             reply: Any
             if group is None:
                 reply = self._client.xread({stream: position}, count=_COUNT, block=block_ms)
             else:
                 reply = self._client.xreadgroup(group, consumer, {stream: position}, count=_COUNT, block=block_ms)
         entries = reply[0][1] if reply else []
-        # A pending entry that was trimmed meanwhile comes without fields.
-        return [(position.decode(), fields) for position, fields in entries if fields]
+        return [(position.decode(), fields or {}) for position, fields in entries]
 
     def _streams(self) -> list[str]:
         return [self._keys.of_shard("events", shard) for shard in range(self._keys.shards)]

@@ -2,7 +2,8 @@
 
 Rules of this room:
 - A token is 128 random bits, compared for equality; a lease that is not renewed is free after its TTL.
-- Taking and renewing a lease also pushes the account's due time ahead, so a running account is not queued again.
+- Taking and renewing a lease also pushes the account's due time ahead, so a running account is not queued again. A due
+  time that a claim set ends in half a millisecond; whoever takes the lease makes it whole, so a claim serves one poll.
 - Giving it back writes state, next due time and freedom in one step, also when Redis is full.
 """
 
@@ -11,19 +12,21 @@ from __future__ import annotations
 import secrets
 
 from ingest.adapters.redis_client import Client, Keys, translated
-from ingest.adapters.redis_state import encode_state
+from ingest.adapters.redis_state import encode_state, event_fields
 from ingest.errors import LeaseLost
-from ingest.models import AccountState
+from ingest.models import AccountState, OutgoingEvent
 
 _NOW = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
-# KEYS 1 lease 2 due; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms
+# KEYS 1 lease 2 due; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
 _ACQUIRE = f"""#!lua
+local due = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or 0)
+if ARGV[5] == '1' and due % 1 == 0 then return 0 end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 {_NOW}
-redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
+redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
 return 1
 """
 _RENEW = f"""#!lua flags=allow-oom
@@ -33,13 +36,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
 return 1
 """
-# KEYS 1 lease 2 due 3 state; ARGV 1 token 2 account 3 due in ms 4… state fields and values
+# KEYS 1 lease 2 due 3 state 4 events; ARGV 1 token 2 account 3 due in ms 4-6 event id ("" for none), type, event
+# 7… state fields and values
 _RELEASE = f"""#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 {_NOW}
-redis.call('HSET', KEYS[3], unpack(ARGV, 4))
+redis.call('HSET', KEYS[3], unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2])
 redis.call('DEL', KEYS[1])
+if ARGV[4] ~= '' then redis.call('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6]) end
 return 1
 """
 
@@ -54,6 +59,7 @@ class RedisLease:
     """
 
     def __init__(self, client: Client, keys: Keys, *, ttl_s: float, claim_ttl_s: float) -> None:
+        self._client = client
         self._keys = keys
         self._ttl_ms = int(ttl_s * 1000)
         self._claim_ttl_ms = int(claim_ttl_s * 1000)
@@ -61,29 +67,36 @@ class RedisLease:
         self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
 
-    def acquire(self, account_id: str) -> str | None:
+    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
         token = secrets.token_hex(16)
-        with translated():
+        with translated(self._client):
             taken = self._acquire(
-                keys=self._lease_and_due(account_id), args=[token, self._ttl_ms, account_id, self._claim_ttl_ms]
+                keys=self._lease_and_due(account_id),
+                args=[token, self._ttl_ms, account_id, self._claim_ttl_ms, int(claimed)],
             )
         return token if taken else None
 
     def renew(self, account_id: str, token: str) -> None:
-        with translated():
+        with translated(self._client):
             held = self._renew(
                 keys=self._lease_and_due(account_id), args=[token, self._ttl_ms, account_id, self._claim_ttl_ms]
             )
         if not held:
             raise LeaseLost("another poller took over this maildrop")
 
-    def release(self, account_id: str, token: str, *, due_in_s: float, state: AccountState) -> bool:
+    def release(
+        self, account_id: str, token: str, *, due_in_s: float, state: AccountState, event: OutgoingEvent | None = None
+    ) -> bool:
         fields = [item for pair in encode_state(state).items() for item in pair]
-        with translated():
+        with translated(self._client):
             return bool(
                 self._release(
-                    keys=[*self._lease_and_due(account_id), self._keys.of_account("state", account_id)],
-                    args=[token, account_id, int(due_in_s * 1000), *fields],
+                    keys=[
+                        *self._lease_and_due(account_id),
+                        self._keys.of_account("state", account_id),
+                        self._keys.of_shard("events", self._keys.shard_of(account_id)),
+                    ],
+                    args=[token, account_id, int(due_in_s * 1000), *event_fields(event), *fields],
                 )
             )
 

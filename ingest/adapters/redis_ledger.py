@@ -11,10 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ingest.adapters.redis_client import Client, Keys, lua, translated
+from ingest.adapters.redis_state import event_fields
 from ingest.errors import LeaseLost, LedgerMoved, StateRefused, StateUnavailable
 from ingest.ledger import LedgerImage, encode, next_header
 from ingest.models import OutgoingEvent, Record
 
+_TOUCH = """#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
 _ATTEMPT = """#!lua
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 if ARGV[3] == '1' then return redis.call('HINCRBY', KEYS[2], ARGV[2], 1) end
@@ -39,11 +44,12 @@ class RedisLedger:
         self._settle_ms = int(settle_s * 1000)
         self._commit = client.register_script(lua("redis_commit"))
         self._rewrite = client.register_script(lua("redis_rewrite"))
+        self._touch = client.register_script(_TOUCH)
         self._attempt = client.register_script(_ATTEMPT)
 
     def load(self, account_id: str) -> LedgerImage:
         key = self._keys.of_account("ledger", account_id)
-        with translated():
+        with translated(self._client):
             value: bytes | None = self._client.get(key)  # type: ignore[assignment]  # decode_responses is off
             seconds = self._client.time()[0]
         try:
@@ -55,7 +61,7 @@ class RedisLedger:
         self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
     ) -> None:
         heads = b"".join(record.uidl + record.identity + bytes((record.kind,)) for record in records)
-        with translated():
+        with translated(self._client):
             answer, minutes = self._commit(
                 keys=[
                     self._keys.of_account("lease", account_id),
@@ -63,14 +69,14 @@ class RedisLedger:
                     self._keys.of_shard("events", self._keys.shard_of(account_id)),
                     self._keys.of_account("attempts", account_id),
                 ],
-                args=[token, image.header, image.value_bytes, self._lease_ttl_ms, heads, *_fields(event)],
+                args=[token, image.header, image.value_bytes, self._lease_ttl_ms, heads, *event_fields(event)],
             )
         self._judge(account_id, answer)
         image.follow(replace(record, minutes=int(minutes)) for record in records)
 
     def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
         header = next_header(image.header)
-        with translated():
+        with translated(self._client):
             answer = self._rewrite(
                 keys=[self._keys.of_account("lease", account_id), self._keys.of_account("ledger", account_id)],
                 args=[token, image.header, image.value_bytes, header + encode(records)],
@@ -79,7 +85,7 @@ class RedisLedger:
         image.replace(header, records)
 
     def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
-        with translated():
+        with translated(self._client):
             answer = int(
                 self._attempt(
                     keys=[self._keys.of_account("lease", account_id), self._keys.of_account("attempts", account_id)],
@@ -90,15 +96,18 @@ class RedisLedger:
             raise LeaseLost("another poller took over this maildrop")
         return answer
 
-    def settle(self, account_id: str) -> None:
+    def settle(self, account_id: str, token: str) -> None:
         if not self._min_replicas:
             return
         # WAIT covers the writes of its own connection: a write in the same flight makes it cover all before.
-        with translated(), self._client.pipeline(transaction=False) as flight:
-            flight.pexpire(self._keys.of_account("lease", account_id), self._lease_ttl_ms)
+        with translated(self._client), self._client.pipeline(transaction=False) as flight:
+            lease = self._keys.of_account("lease", account_id)
+            self._touch(keys=[lease], args=[token, self._lease_ttl_ms], client=flight)
             flight.wait(self._min_replicas, self._settle_ms)
-            replicas = int(flight.execute()[-1])
-        if replicas < self._min_replicas:
+            held, replicas = flight.execute()
+        if not held:
+            raise LeaseLost("another poller took over this maildrop")
+        if int(replicas) < self._min_replicas:
             raise StateUnavailable(
                 f"{replicas} of {self._min_replicas} replicas have the ledger",
                 todo="bring the replicas back or lower MAILSLUICE_MIN_REPLICAS",
@@ -116,7 +125,3 @@ class RedisLedger:
                 )
             case _:
                 raise LedgerMoved("the ledger is not as it was read")
-
-
-def _fields(event: OutgoingEvent | None) -> tuple[str | bytes, ...]:
-    return (event.id, event.type, event.json) if event else ("", "", "")

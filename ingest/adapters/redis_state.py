@@ -1,10 +1,15 @@
-"""An account's state as fields of a Redis hash, readable with HGETALL. An empty value stands for None."""
+"""Values as Redis keeps them: an account's state as a hash, readable with HGETALL; an event as arguments of a script.
+
+Rules of this room:
+- In the hash an empty value stands for None, and a missing field is fresh.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.models import AccountState
+from ingest.errors import StateRefused
+from ingest.models import AccountState, OutgoingEvent
 
 
 def encode_state(state: AccountState) -> dict[str, str]:
@@ -22,7 +27,14 @@ def encode_state(state: AccountState) -> dict[str, str]:
 
 
 def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
-    """The state behind a hash; missing fields are fresh."""
+    """The state behind a hash; StateRefused where a field makes no sense."""
+    try:
+        return _decoded(fields)
+    except ValueError as error:
+        raise StateRefused(f"an account's state is damaged: {error}", todo="mailsluice accounts resume ID") from None
+
+
+def _decoded(fields: Mapping[bytes, bytes]) -> AccountState:
     text = {key.decode(): value.decode() for key, value in fields.items()}
 
     def number(name: str) -> float | None:
@@ -38,3 +50,8 @@ def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
         last_poll=number("last_poll"),
         failing_since=number("failing_since"),
     )
+
+
+def event_fields(event: OutgoingEvent | None) -> tuple[str | bytes, ...]:
+    """Id, type and JSON for a script; an empty id stands for no event."""
+    return (event.id, event.type, event.json) if event else ("", "", "")

@@ -82,7 +82,14 @@ def _from_environment(name: str) -> Secret:
     if not value:
         state = "not set" if value is None else "empty"
         raise SecretUnavailable(f"environment variable {name} is {state}", todo="set it where the workers run")
+    if not value.isascii() and not _encodable(value):
+        raise SecretUnavailable(f"environment variable {name} is not UTF-8", todo="set it again, as UTF-8")
     return Secret(value)
+
+
+def _encodable(value: str) -> bool:
+    """Whether it has no half characters, as a variable that is not UTF-8 comes with."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _from_file(path: str) -> Secret:

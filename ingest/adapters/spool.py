@@ -35,7 +35,7 @@ class Spools:
     """Makes spools.
 
     Args:
-        directory: where large messages lie meanwhile; None for the system's temporary directory.
+        directory: where large messages lie meanwhile, made when first needed; None for the system's temporary one.
         memory_bytes: up to here a message stays in memory.
     """
 
@@ -72,6 +72,8 @@ class MessageSpool:
             return
         with self._refusals():
             if self._file is None:
+                if self._directory is not None:
+                    self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._file = tempfile.TemporaryFile(dir=self._directory, prefix="spool-", buffering=0)  # noqa: SIM115 - lives until close()
                 _write_all(self._file, self._memory)
                 self._memory = bytearray()

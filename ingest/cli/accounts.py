@@ -15,7 +15,6 @@ import click
 from rich.text import Text
 
 from ingest.accounts import as_written, build_account
-from ingest.cli.applying import apply_file, sealing
 from ingest.cli.output import ago, as_json, check_line, clean, dump, pairs, size, span, table
 from ingest.cli.services import pass_services
 from ingest.errors import AccountMisconfigured, ConfigurationError
@@ -38,7 +37,7 @@ def apply(services: Services, *, file: Path, prune: bool, as_json: bool) -> None
 
     mailsluice accounts apply accounts.toml
     """
-    changes = apply_file(services, file, prune=prune)
+    changes = services.apply_accounts_file(file, prune=prune)
     done = {
         "added": [account.id for account in changes.added],
         "changed": [account.id for account in changes.changed],
@@ -93,7 +92,7 @@ def add(
         raise ConfigurationError([f"{account_id}: password: a literal shows in the process list (use --prompt)"])
     entry: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     entry |= {"id": account_id, "tags": dict(tag.partition("=")[::2] for tag in tags)}
-    account = build_account(entry, account_id, sealing(services))
+    account = build_account(entry, account_id, services.secrets.seal if services.may_seal else None)
     if services.registry.get([account_id]):
         raise AccountMisconfigured(f"{account_id}: there is one of this id", todo="accounts apply changes it")
     services.registry.put([account])

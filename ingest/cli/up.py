@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from ingest.cli.applying import apply_file
 from ingest.cli.output import complain, console
 from ingest.cli.services import quiet
 from ingest.cli.stack import Stack, event_line, own_store, stop_requests, use_environment
@@ -62,7 +61,7 @@ def up() -> None:
 def _begin(services: Services, directory: Path) -> None:
     settings = services.settings
     if settings.accounts_file is not None:
-        apply_file(services, settings.accounts_file, prune=False)
+        services.apply_accounts_file(settings.accounts_file)
     count = len(services.registry.all())
     console().print(Text(f"state    {masked(settings.redis_url)}"))
     console().print(Text(f"objects  {masked(settings.require_storage())}"))

@@ -20,6 +20,8 @@ from ingest.models import Account, Address, Body, Envelope, OutgoingEvent, Parse
 
 _LONG_CHARS = 1024
 _FEW = 20
+_HALVINGS = 12  # from 4,096 attachments to one
+_ATTACHMENTS_LEFT_OUT = "event_without_attachments"
 Json = dict[str, Any]
 
 
@@ -134,7 +136,12 @@ def _envelope_of(type_: EventType, account_id: str, material: bytes, uidl: bytes
 
 
 def _fitted(event: Json, data: Json, max_bytes: int) -> OutgoingEvent:
-    drops: tuple[Callable[[Json], None], ...] = (_drop_bodies, _drop_headers, _drop_the_long)
+    drops: tuple[Callable[[Json], None], ...] = (
+        _drop_bodies,
+        _drop_headers,
+        _drop_the_long,
+        *[_halve_attachments] * _HALVINGS,
+    )
     text = _dumped(event, data)
     for drop in drops:
         if len(text) <= max_bytes:
@@ -169,6 +176,14 @@ def _drop_the_long(data: Json) -> None:
         data["defects"] = [{**each, "detail": each["detail"][:_LONG_CHARS]} for each in data["defects"]][:_FEW]
         data["attachments"] = [{**each, "filename_raw": None, "content_id": None} for each in data["attachments"]]
     _mark(data, "event_cut", "too large for an event: long fields are cut, the whole is in the raw object")
+
+
+def _halve_attachments(data: Json) -> None:
+    """The last resort, for hundreds of parts with long names and types."""
+    if data.get("attachments"):
+        data["attachments"] = data["attachments"][: len(data["attachments"]) // 2]
+        if all(each["code"] != _ATTACHMENTS_LEFT_OUT for each in data["defects"]):
+            _mark(data, _ATTACHMENTS_LEFT_OUT, "too large for an event: some attachments are left out, all are stored")
 
 
 def _mark(data: Json, code: str, detail: str) -> None:

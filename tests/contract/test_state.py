@@ -59,6 +59,13 @@ class World:
     def told(self) -> list[str]:
         return [entry.event.id for entry in self.entries()]
 
+    def tell(self, *ids: str) -> None:
+        """Commit messages whose events have these ids."""
+        token, image = self.lease.acquire("a"), self.ledger.load("a")
+        assert token is not None
+        for id_ in ids:
+            self.ledger.commit("a", token, image, [record(id_.encode())], replace(EVENT, id=id_))
+
     def entries(self) -> list:
         tail = self.events.tail(from_start=True, group=None, consumer="t", timeout_s=0)
         return [entry for entry in tail if entry is not None]
@@ -88,7 +95,7 @@ def redis_world(url: str, shards: int) -> tuple[World, Callable[[], None]]:
         RedisLedger(client, keys, lease_ttl_s=TTL_S, min_replicas=0, settle_s=1),
         RedisSchedule(client, keys, claim_ttl_s=CLAIM_TTL_S),
         RedisAccounts(client, keys),
-        RedisEvents(client, keys),
+        RedisEvents(client, keys, timeout_s=5),
         lambda account_id: client.delete(keys.of_account("lease", account_id)) and None,
     )
     return world, client.close
@@ -162,6 +169,44 @@ def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World
     assert world.schedule.states(["a"])["a"] == state
     assert world.schedule.due_in(["a"])["a"] == pytest.approx(50, abs=2)
     assert world.lease.acquire("a") is not None
+
+
+def test_giving_a_lease_back_tells_of_the_account_in_the_same_step(world: World) -> None:
+    token = held(world)
+    assert world.lease.release("a", token, due_in_s=50, state=AccountState(), event=EVENT)
+    assert not world.lease.release("a", token, due_in_s=50, state=AccountState(), event=EVENT)
+    assert world.told() == [EVENT.id]
+
+
+def test_a_claim_serves_one_poll(world: World) -> None:
+    world.schedule.add(["a"])
+    assert world.lease.acquire("a", claimed=True) is None
+    assert world.schedule.claim(1) == ["a"]
+    token = world.lease.acquire("a", claimed=True)
+    assert token is not None
+    world.lease.release("a", token, due_in_s=6 * 3600, state=AccountState())
+    assert world.lease.acquire("a", claimed=True) is None  # a task that was queued twice comes late
+    assert world.schedule.due_in(["a"])["a"] == pytest.approx(6 * 3600, abs=2)
+
+
+def test_a_claim_outlives_a_lease_that_a_dead_poller_left(world: World) -> None:
+    world.schedule.add(["a"])
+    held(world)
+    world.schedule.set_due(["a"], 0)
+    assert world.schedule.claim(1) == ["a"]
+    assert world.lease.acquire("a", claimed=True) is None
+    world.lapse("a")
+    assert world.lease.acquire("a", claimed=True) is not None
+
+
+def test_only_what_still_stands_claimed_is_given_back_to_the_schedule(world: World) -> None:
+    world.schedule.add(["a", "b", "c"])
+    assert len(world.schedule.claim(3)) == 3
+    world.lease.release("b", held(world, "b"), due_in_s=6 * 3600, state=AccountState())
+    world.schedule.drop(["c"])
+    world.schedule.unclaim(["a", "b", "c", "stranger"])
+    assert world.schedule.claim(3) == ["a"]
+    assert world.schedule.due_in(["b"])["b"] == pytest.approx(6 * 3600, abs=2)
 
 
 def test_an_account_that_is_being_polled_is_not_due(world: World) -> None:
@@ -337,8 +382,7 @@ def test_the_registry_gives_back_what_was_put(world: World) -> None:
 
 
 def test_a_reader_from_the_start_sees_all_and_one_from_now_nothing_old(world: World) -> None:
-    for n in range(3):
-        world.events.append("a", replace(EVENT, id=f"{n}"))
+    world.tell("0", "1", "2")
     assert world.told() == ["0", "1", "2"]
     assert world.events.length() == 3
     later = world.events.tail(from_start=False, group=None, consumer="t", timeout_s=0)
@@ -346,8 +390,7 @@ def test_a_reader_from_the_start_sees_all_and_one_from_now_nothing_old(world: Wo
 
 
 def test_a_group_goes_on_behind_what_it_acknowledged(world: World) -> None:
-    for n in range(3):
-        world.events.append("a", replace(EVENT, id=f"{n}"))
+    world.tell("0", "1", "2")
     first = world.events.tail(from_start=True, group="g", consumer="t", timeout_s=1)
     got = [next(entry for entry in first if entry) for _ in range(2)]  # the second asking acknowledges the first
     assert [entry.event.id for entry in got] == ["0", "1"]

@@ -23,7 +23,7 @@ def cli() -> Harness:
 def said(cli: Harness, *subjects: str) -> None:
     for subject in subjects:
         body = json.dumps({"data": {"subject": subject}}, ensure_ascii=False).encode()
-        cli.services.events.append("billing", OutgoingEvent(subject, "mailsluice.message.received.v1", body))
+        cli.state.events.append(OutgoingEvent(subject, "mailsluice.message.received.v1", body))
 
 
 def test_tail_prints_one_event_a_line(cli: Harness) -> None:
