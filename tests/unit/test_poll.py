@@ -255,7 +255,7 @@ def test_a_message_that_can_not_be_processed_is_quarantined_with_its_raw_object(
         planted = h.pipeline()
         planted.__class__ = Stumbling
         poller = h.poller(planted)
-        reports = [poller.poll(h.account) for _ in range(3)]
+        reports = [h.poll(poller) for _ in range(3)]
         assert reports[2].quarantined == 1
         assert h.subjects() == ["good"]
         [event] = [event for event in h.events() if ".quarantined." in event["type"]]

@@ -153,10 +153,18 @@ def test_a_full_disk_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pyt
     spool.close()
 
 
-def test_a_missing_directory_is_refused_with_its_name(tmp_path: Path) -> None:
-    spool = Spools(tmp_path / "gone", 10)()
-    with pytest.raises(StoreRefused, match="gone: No such file or directory"):
+def test_a_directory_that_can_not_be_made_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    spool = Spools(tmp_path / "file" / "spool", 10)()
+    with pytest.raises(StoreRefused, match="spool: Not a directory"):
         spool.write(b"x" * 11)
+    spool.close()
+
+
+def test_a_missing_directory_is_made_for_us_alone(tmp_path: Path) -> None:
+    spool = Spools(tmp_path / "not" / "there", 10)()
+    spool.write(b"x" * 11)
+    assert (tmp_path / "not" / "there").stat().st_mode & 0o777 == 0o700
     spool.close()
 
 
