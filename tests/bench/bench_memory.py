@@ -1,0 +1,118 @@
+"""Peak resident memory of one message on its way to S3, above what the process takes once everything is loaded.
+
+Each poll in a child process of its own, after one small message that loads what is loaded late. Beside the worker that
+teams write (poplib, email with policy.default, boto3), for one size only: it takes a multiple of the message.
+"""
+
+from __future__ import annotations
+
+import email.policy
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+from contestants import Place, account_of, mailsluice, poll, poll_by_hand, to_s3
+from mailserver import Mail, MailServer
+from ownprocess import search_path
+from report import print_table
+from servers.redis import RedisServer
+from servers.seaweed import SeaweedServer
+
+SIZES_MB = (1, 10, 50, 150)
+BY_HAND_MB = 50
+_MIB = 1 << 20
+
+
+def status_kib(field: str) -> int:
+    """A field of this process's status: VmRSS (resident now) or VmHWM (at most, since it was reset)."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0])
+
+
+def peak(run: Callable[[], object]) -> dict[str, int]:
+    """Resident KiB before, and at most meanwhile."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    loaded = status_kib("VmRSS")
+    run()
+    return {"loaded": loaded, "peak": status_kib("VmHWM")}
+
+
+def ours(work: dict[str, Any], server: Place) -> dict[str, int]:
+    directory = Path(work["directory"])
+    with mailsluice(directory, work["redis_url"], f"s3://{work['bucket']}/ours", max_message_bytes=1 << 30) as services:
+        poll(services, account_of(server, f"warm{work['user']}", directory, user="warm"), messages=1)
+        account = account_of(server, f"ours{work['user']}", directory, user=work["user"])
+        return peak(lambda: poll(services, account, messages=1))
+
+
+def by_hand(work: dict[str, Any], server: Place) -> dict[str, int]:
+    import boto3  # noqa: PLC0415  # not to be loaded into the other contestant earlier than it does by itself
+
+    store = to_s3(boto3.client("s3"), work["bucket"], "theirs")
+    with redis.Redis.from_url(work["redis_url"]) as state:
+        poll_by_hand(server, state, store, email.policy.default, "warm", user="warm")
+        return peak(lambda: poll_by_hand(server, state, store, email.policy.default, work["user"], user=work["user"]))
+
+
+def in_child(contestant: str, work: dict[str, Any]) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, __file__, contestant, json.dumps(work)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "PYTHONPATH": search_path()},
+    )
+    figures: dict[str, int] = json.loads(done.stdout)
+    return figures
+
+
+def main() -> None:
+    mail = {f"m{size}": Mail("attachment", 1, size * 1_000_000 * 57 // 78) for size in SIZES_MB}
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        with (
+            RedisServer(directory / "redis") as redis_server,
+            SeaweedServer(directory / "seaweed") as seaweed,
+            MailServer(directory / "pop3", {"warm": Mail("text", 1), **mail}) as server,
+        ):
+            os.environ.update(seaweed.environment())
+            work = {
+                "directory": str(directory),
+                "redis_url": redis_server.url(),
+                "bucket": seaweed.bucket,
+                "port": server.port,
+            }
+            runs = [("ours", size) for size in SIZES_MB] + [("by_hand", BY_HAND_MB)]
+            rows = [(who, size, in_child(who, {**work, "user": f"m{size}"})) for who, size in runs]
+    print_table(
+        "one message to S3: resident MiB",
+        ("", "message MB", "loaded", "peak", "above loaded"),
+        [
+            (
+                "mailsluice" if who == "ours" else "poplib + email default + boto3",
+                f"{size}",
+                f"{figures['loaded'] * 1024 / _MIB:.0f}",
+                f"{figures['peak'] * 1024 / _MIB:.0f}",
+                f"{(figures['peak'] - figures['loaded']) * 1024 / _MIB:.0f}",
+            )
+            for who, size, figures in rows
+        ],
+    )
+
+
+def child(contestant: str, work: dict[str, Any]) -> None:
+    print(json.dumps({"ours": ours, "by_hand": by_hand}[contestant](work, Place("127.0.0.1", work["port"]))))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        child(sys.argv[1], json.loads(sys.argv[2]))
+    else:
+        main()
