@@ -1,4 +1,4 @@
-"""ONE tick: claim due accounts and queue their polls in small batches. ONE batch: poll them, one after the other.
+"""ONE tick: claim due accounts, queue their polls in small batches, trim the stream. ONE batch: poll its accounts.
 
 Rules of this room:
 - A queued poll is a hint with an expiry: if it is lost or late, the claim runs out and the account is due again.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ingest.errors import IngestError
 from ingest.models import Failure, PollReport
 from ingest.poll import Poller
-from ingest.ports import AccountRegistry, Clock, Dispatcher, Schedule, Telemetry
+from ingest.ports import AccountRegistry, Clock, Dispatcher, EventLog, Schedule, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,31 @@ class TickLimits:
 class Ticker:
     """Claims and queues."""
 
-    def __init__(self, *, schedule: Schedule, dispatcher: Dispatcher, telemetry: Telemetry, limits: TickLimits) -> None:
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        events: EventLog,
+        dispatcher: Dispatcher,
+        telemetry: Telemetry,
+        limits: TickLimits,
+    ) -> None:
         self._schedule = schedule
+        self._events = events
         self._dispatcher = dispatcher
         self._telemetry = telemetry
         self._limits = limits
 
     def tick(self) -> Ticked:
-        """Claim once and queue what was claimed; StateUnavailable, BrokerUnavailable (the claim then runs out)."""
+        """Claim once, queue what was claimed, trim the stream; StateUnavailable, BrokerUnavailable.
+
+        What was claimed and could not be queued is due again when its claim runs out.
+        """
         ids = self._schedule.claim(self._limits.claim)
         batches = _batches(ids, self._limits)
         for batch in batches:
             self._dispatcher.submit(batch, expires_s=self._limits.expires_s)
+        self._events.trim()
         self._telemetry.ticked(len(ids), len(batches))
         return Ticked(len(ids), len(batches))
 

@@ -292,6 +292,14 @@ class EventLog(Protocol):
         """
         ...
 
+    def trim(self) -> int:
+        """Free acknowledged entries that are past their age, or the oldest above half the cap; how many went.
+
+        A bounded piece of the work at each call. Nothing that a group has yet to acknowledge goes; without any group
+        age alone trims.
+        """
+        ...
+
     def length(self) -> int:
         """Entries in all shards."""
         ...

@@ -141,13 +141,20 @@ class Services:
             self.state,
             self.keys,
             lease_ttl_s=settings.lease_ttl_s,
+            stream_max_bytes=settings.stream_max_bytes,
             min_replicas=settings.min_replicas,
             settle_s=settings.redis_timeout_s / 2,
         )
 
     @_once
     def events(self) -> EventLog:
-        return RedisEvents(self.state, self.keys, timeout_s=self.settings.redis_timeout_s)
+        return RedisEvents(
+            self.state,
+            self.keys,
+            timeout_s=self.settings.redis_timeout_s,
+            max_bytes=self.settings.stream_max_bytes,
+            retention_s=self.settings.events_retention_s,
+        )
 
     @_once
     def store(self) -> ObjectStore:
@@ -222,6 +229,7 @@ class Services:
         settings = self.settings
         return Ticker(
             schedule=self.schedule,
+            events=self.events,
             dispatcher=self.dispatcher,
             telemetry=self.telemetry,
             limits=TickLimits(batch_accounts=settings.poll_batch_accounts, expires_s=settings.claim_ttl_s),

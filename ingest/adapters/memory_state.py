@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ingest.errors import LeaseLost, LedgerMoved
+from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, next_header
 from ingest.models import Account, AccountState, OutgoingEvent, Record, StreamEntry
 from ingest.ports import Clock
@@ -33,6 +33,7 @@ class MemoryState:
     states: dict[str, AccountState] = field(default_factory=dict)
     attempts: dict[tuple[str, bytes], int] = field(default_factory=dict)
     events: list[OutgoingEvent] = field(default_factory=list)
+    stream_max_bytes: int = 1 << 30
     accounts: dict[str, Account] = field(default_factory=dict)
 
     def now(self) -> float:
@@ -119,6 +120,8 @@ class MemoryLedger:
                     raise LedgerMoved("the ledger is not as it was read")
             else:
                 if event is not None:
+                    if sum(len(each.json) for each in (*state.events, event)) > state.stream_max_bytes:
+                        raise StateFull("the event stream is full")
                     state.events.append(event)
                 state.ledgers[account_id] = (value or image.header) + encode(timed)
                 for record in records:
@@ -238,6 +241,10 @@ class MemoryEvents:
 
     def length(self) -> int:
         return len(self._events)
+
+    def trim(self) -> int:
+        """Entries have no age here."""
+        return 0
 
     def tail(
         self,

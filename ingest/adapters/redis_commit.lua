@@ -1,10 +1,10 @@
 #!lua
 -- One step: check the fence, the ledger and the key types; add the event; only then append the records.
 -- Lua is not rolled back: an error after XADD repeats an event under its same id, it never loses a message.
--- KEYS  1 lease  2 ledger  3 event stream  4 attempts
+-- KEYS  1 lease  2 ledger  3 event stream  4 attempts  5 octets in the stream
 -- ARGV  1 token  2 header (16)  3 expected length of the ledger  4 lease TTL in ms
 --       5 records without their time, 17 octets each: UIDL digest 8, identity digest 8, kind 1
---       6 event id ("" for none)  7 type  8 event
+--       6 event id ("" for none)  7 type  8 event  9 cap of the stream in octets
 local HEADER, RECORD, HEAD = 16, 20, 17
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -14,7 +14,8 @@ local function refuses(key, wanted)
   local found = redis.call('TYPE', key)['ok']
   return found ~= 'none' and found ~= wanted
 end
-if refuses(KEYS[2], 'string') or refuses(KEYS[3], 'stream') or refuses(KEYS[4], 'hash') then
+if refuses(KEYS[2], 'string') or refuses(KEYS[3], 'stream') or refuses(KEYS[4], 'hash')
+  or refuses(KEYS[5], 'string') then
   return {'type', 0}
 end
 
@@ -46,6 +47,10 @@ if length ~= expected then
 end
 
 if ARGV[6] ~= '' then
+  if tonumber(redis.call('GET', KEYS[5]) or 0) + #ARGV[8] > tonumber(ARGV[9]) then
+    return {'full', 0}
+  end
+  redis.call('INCRBY', KEYS[5], #ARGV[8])
   redis.call('XADD', KEYS[3], '*', 'id', ARGV[6], 'type', ARGV[7], 'event', ARGV[8])
 end
 if length == 0 then

@@ -36,7 +36,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
 return 1
 """
-# KEYS 1 lease 2 due 3 state 4 events; ARGV 1 token 2 account 3 due in ms 4-6 event id ("" for none), type, event
+# KEYS 1 lease 2 due 3 state 4 events 5 their octets
+# ARGV 1 token 2 account 3 due in ms 4-6 event id ("" for none), type, event
 # 7… state fields and values
 _RELEASE = f"""#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -44,7 +45,10 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[3], unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2])
 redis.call('DEL', KEYS[1])
-if ARGV[4] ~= '' then redis.call('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6]) end
+if ARGV[4] ~= '' then
+  redis.call('INCRBY', KEYS[5], #ARGV[6])
+  redis.call('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6])
+end
 return 1
 """
 
@@ -95,6 +99,7 @@ class RedisLease:
                         *self._lease_and_due(account_id),
                         self._keys.of_account("state", account_id),
                         self._keys.of_shard("events", self._keys.shard_of(account_id)),
+                        self._keys.of_shard("events:bytes", self._keys.shard_of(account_id)),
                     ],
                     args=[token, account_id, int(due_in_s * 1000), *event_fields(event), *fields],
                 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ingest.adapters.redis_client import Client, Keys, lua, translated
 from ingest.adapters.redis_state import event_fields
-from ingest.errors import LeaseLost, LedgerMoved, StateRefused, StateUnavailable
+from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable
 from ingest.ledger import LedgerImage, encode, next_header
 from ingest.models import OutgoingEvent, Record
 
@@ -33,10 +33,21 @@ class RedisLedger:
     Args:
         client, keys: where it lies.
         lease_ttl_s: what a commit extends the lease to.
+        stream_max_bytes: cap of a shard's event stream; a commit that would pass it is refused.
         min_replicas, settle_s: how many replicas must have the writes before a QUIT, and how long to wait for them.
     """
 
-    def __init__(self, client: Client, keys: Keys, *, lease_ttl_s: float, min_replicas: int, settle_s: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        *,
+        lease_ttl_s: float,
+        stream_max_bytes: int,
+        min_replicas: int,
+        settle_s: float,
+    ) -> None:
+        self._stream_max_bytes = stream_max_bytes
         self._client = client
         self._keys = keys
         self._lease_ttl_ms = int(lease_ttl_s * 1000)
@@ -68,8 +79,17 @@ class RedisLedger:
                     self._keys.of_account("ledger", account_id),
                     self._keys.of_shard("events", self._keys.shard_of(account_id)),
                     self._keys.of_account("attempts", account_id),
+                    self._keys.of_shard("events:bytes", self._keys.shard_of(account_id)),
                 ],
-                args=[token, image.header, image.value_bytes, self._lease_ttl_ms, heads, *event_fields(event)],
+                args=[
+                    token,
+                    image.header,
+                    image.value_bytes,
+                    self._lease_ttl_ms,
+                    heads,
+                    *event_fields(event),
+                    self._stream_max_bytes,
+                ],
             )
         self._judge(account_id, answer)
         image.follow(replace(record, minutes=int(minutes)) for record in records)
@@ -119,6 +139,10 @@ class RedisLedger:
                 return
             case b"fenced":
                 raise LeaseLost("another poller took over this maildrop")
+            case b"full":
+                raise StateFull(
+                    "the event stream is full", todo="let its consumers catch up, or raise MAILSLUICE_STREAM_MAX_BYTES"
+                )
             case b"type":
                 raise StateRefused(
                     f"a key of {account_id} has the wrong type", todo="look at the keys of its shard in Redis"

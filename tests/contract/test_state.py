@@ -23,12 +23,13 @@ from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_schedule import RedisSchedule
-from ingest.errors import LeaseLost, LedgerMoved
+from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import NO_IDENTITY, uidl_digest
 from ingest.models import Account, AccountState, Kind, OutgoingEvent, Record
 from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Schedule
 
 TTL_S, CLAIM_TTL_S = 30.0, 120.0
+CAP_BYTES = 10_000
 EVENT = OutgoingEvent("a" * 32, "mailsluice.message.received.v1", b'{"id":"x"}')
 
 
@@ -72,7 +73,7 @@ class World:
 
 
 def memory_world(shards: int) -> World:
-    state = MemoryState(OwnClock())
+    state = MemoryState(OwnClock(), stream_max_bytes=CAP_BYTES)
 
     def lapse(account_id: str) -> None:
         token, _ = state.leases[account_id]
@@ -92,10 +93,10 @@ def redis_world(url: str, shards: int) -> tuple[World, Callable[[], None]]:
     client, keys = connect(url, 5), Keys("t", shards)
     world = World(
         RedisLease(client, keys, ttl_s=TTL_S, claim_ttl_s=CLAIM_TTL_S),
-        RedisLedger(client, keys, lease_ttl_s=TTL_S, min_replicas=0, settle_s=1),
+        RedisLedger(client, keys, lease_ttl_s=TTL_S, stream_max_bytes=CAP_BYTES, min_replicas=0, settle_s=1),
         RedisSchedule(client, keys, claim_ttl_s=CLAIM_TTL_S),
         RedisAccounts(client, keys),
-        RedisEvents(client, keys, timeout_s=5),
+        RedisEvents(client, keys, timeout_s=5, max_bytes=CAP_BYTES, retention_s=3600),
         lambda account_id: client.delete(keys.of_account("lease", account_id)) and None,
     )
     return world, client.close
@@ -301,6 +302,17 @@ def test_attempts_are_counted_for_each_message_and_forgotten_with_its_record(wor
     world.ledger.commit("a", token, image, [record(b"1")], None)
     assert world.ledger.attempts("a", token, digest, count=False) == 0
     assert world.ledger.attempts("a", token, uidl_digest(b"2"), count=False) == 1
+
+
+def test_a_full_stream_refuses_the_message_and_keeps_what_it_has(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    large = replace(EVENT, json=b"x" * 4000)
+    for n in range(2):
+        world.ledger.commit("a", token, image, [record(b"%d" % n)], large)
+    with pytest.raises(StateFull):
+        world.ledger.commit("a", token, image, [record(b"3")], large)
+    assert len(world.ledger.load("a")) == len(world.told()) == 2
+    world.ledger.commit("a", token, image, [record(b"3")], None)
 
 
 # Schedule

@@ -1,0 +1,143 @@
+"""What frees the event stream in a real Redis: acknowledged entries only, by age and above half the cap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from ingest.adapters.redis_client import Client, Keys, connect
+from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_lease import RedisLease
+from ingest.adapters.redis_ledger import RedisLedger
+from ingest.errors import StateFull
+from ingest.ledger import uidl_digest
+from ingest.models import AccountState, Kind, OutgoingEvent, Record
+
+STREAM, OCTETS = "t:{s0}:events", "t:{s0}:events:bytes"
+CAP, EACH = 10_000, 1_000
+
+
+@dataclass
+class Stream:
+    """A stream of ten events of a tenth of its cap, written by commits."""
+
+    client: Client
+    events: RedisEvents
+    ledger: RedisLedger
+    lease: RedisLease
+
+    def fill(self, count: int = 10) -> None:
+        token, image = self.lease.acquire("a"), self.ledger.load("a")
+        assert token is not None
+        try:
+            for n in range(count):
+                event = OutgoingEvent(f"{n}", "t", b"x" * EACH)
+                at = len(image) + n
+                self.ledger.commit("a", token, image, [Record(uidl_digest(b"%d" % at), b"i" * 8, Kind.STORED)], event)
+        finally:
+            self.client.delete("t:{s0}:lease:a")
+
+    def read(self, group: str, count: int, *, acknowledge: bool) -> None:
+        for _, entries in self.client.xreadgroup(group, "c", {STREAM: ">"}, count=count):
+            if acknowledge:
+                self.client.xack(STREAM, group, *(position for position, _ in entries))
+
+    def group(self, name: str) -> None:
+        self.client.xgroup_create(STREAM, name, id="0", mkstream=True)
+
+    def length(self) -> int:
+        assert int(self.client.get(OCTETS) or 0) == EACH * int(self.client.xlen(STREAM))
+        return int(self.client.xlen(STREAM))
+
+
+@pytest.fixture
+def stream(redis_url: str) -> Iterator[Stream]:
+    client, keys = connect(redis_url, 5), Keys("t", 1)
+    yield Stream(
+        client,
+        RedisEvents(client, keys, timeout_s=5, max_bytes=CAP, retention_s=3600),
+        RedisLedger(client, keys, lease_ttl_s=30, stream_max_bytes=CAP, min_replicas=0, settle_s=1),
+        RedisLease(client, keys, ttl_s=30, claim_ttl_s=120),
+    )
+    client.close()
+
+
+def test_what_every_group_acknowledged_goes_down_to_half_the_cap(stream: Stream) -> None:
+    stream.group("g")
+    stream.fill()
+    stream.read("g", 10, acknowledge=True)
+    assert stream.events.trim() == 5
+    assert stream.length() == 5
+    assert stream.events.trim() == 0
+
+
+def test_a_full_stream_takes_events_again_once_they_are_acknowledged(stream: Stream) -> None:
+    stream.group("g")
+    stream.fill()
+    with pytest.raises(StateFull):
+        stream.fill(1)
+    assert stream.events.trim() == 0
+    stream.read("g", 10, acknowledge=True)
+    stream.events.trim()
+    stream.fill(5)
+    assert stream.length() == 10
+
+
+def test_what_one_group_has_not_read_stays_for_it(stream: Stream) -> None:
+    stream.group("quick")
+    stream.group("slow")
+    stream.fill()
+    stream.read("quick", 10, acknowledge=True)
+    stream.read("slow", 2, acknowledge=True)
+    assert stream.events.trim() == 2
+    assert stream.length() == 8
+
+
+def test_what_was_delivered_and_not_acknowledged_stays(stream: Stream) -> None:
+    stream.group("g")
+    stream.fill()
+    stream.read("g", 3, acknowledge=True)
+    stream.read("g", 1, acknowledge=False)
+    stream.read("g", 6, acknowledge=True)
+    assert stream.events.trim() == 3
+
+
+def test_without_a_group_only_age_trims(stream: Stream) -> None:
+    stream.fill()
+    assert stream.events.trim() == 0
+    aged = RedisEvents(stream.client, Keys("t", 1), timeout_s=5, max_bytes=CAP, retention_s=0)
+    stream.client.xadd(STREAM, {"id": "future", "type": "t", "event": b"x" * EACH}, id="9999999999999-0")
+    stream.client.incrby(OCTETS, EACH)
+    assert aged.trim() == 10
+    assert stream.length() == 1
+
+
+def test_age_trims_what_is_acknowledged_even_below_half_the_cap(stream: Stream) -> None:
+    stream.group("g")
+    stream.fill(3)
+    stream.read("g", 2, acknowledge=True)
+    aged = RedisEvents(stream.client, Keys("t", 1), timeout_s=5, max_bytes=CAP, retention_s=-1)
+    assert aged.trim() == 2
+    assert stream.length() == 1
+
+
+def test_trimming_and_giving_leases_back_work_in_a_redis_that_is_full(stream: Stream) -> None:
+    stream.group("g")
+    stream.fill()
+    stream.read("g", 10, acknowledge=True)
+    token = stream.lease.acquire("b")
+    assert token is not None
+    stream.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StateFull):
+            stream.fill(1)
+        assert stream.events.trim() == 5
+        assert stream.lease.release("b", token, due_in_s=1, state=AccountState())
+    finally:
+        stream.client.config_set("maxmemory", 0)
+
+
+def test_trimming_where_there_is_no_stream_does_nothing(stream: Stream) -> None:
+    assert stream.events.trim() == 0
