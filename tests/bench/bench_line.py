@@ -17,7 +17,7 @@ from report import interleaved, print_costs
 from rooms import Rooms
 from servers.redis import RedisServer
 
-MESSAGES = 400
+MESSAGES = 300
 ROUNDS = 4
 PROFILED_ROUNDS = 4
 

@@ -49,7 +49,6 @@ class Place:
 @contextlib.contextmanager
 def mailsluice(directory: Path, redis_url: str, storage_url: str, **settings: object) -> Iterator[Services]:
     """The services of one process over these, with a password file for `account_of`."""
-    (directory / "var" / "spool").mkdir(parents=True, exist_ok=True)
     (directory / "password").write_text(PASSWORD)
     services = build(
         Settings(
