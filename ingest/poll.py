@@ -11,35 +11,19 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
 from ingest.errors import IngestError, LeaseLost
 from ingest.events.build import account_event
 from ingest.events.models import EventType
-from ingest.models import Account, AccountState, Capabilities, Failure, Outcome, PollReport
+from ingest.models import Account, AccountState, Failure, Outcome, PollReport
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session, SessionLimits
 from ingest.ports import Clock, Dialer, Lease, Ledger, Schedule, Secrets, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
 from ingest.visit import OnMessage, Tally, Visit, VisitLimits
-
-
-@dataclass(frozen=True, slots=True)
-class AccountCheck:
-    """What a server is and can do, seen by one login that changes nothing."""
-
-    host: str
-    port: int
-    tls_version: str | None
-    certificate_not_after: datetime | None
-    capabilities: Capabilities
-    messages: int
-    octets: int
-    uidl_form: str | None
-    round_trip_s: float
 
 
 class Poller:
@@ -107,35 +91,6 @@ class Poller:
         report = replace(report, seconds=self._clock.monotonic() - started)
         self._telemetry.poll_finished(report)
         return report
-
-    def check(self, account: Account) -> AccountCheck:
-        """Log in, look, leave; raises what stands in the way."""
-        secret = self._secrets.resolve(account.password)
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
-        session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits)
-        try:
-            session.start(tls=account.tls)
-            session.login(account.username, secret, account.auth)
-            tls = stream.tls
-            before = self._clock.monotonic()
-            session.noop()
-            round_trip_s = self._clock.monotonic() - before
-            listing = session.listing()
-            uidl = next((ref.uidl for ref in listing.messages if ref.uidl), None)
-            session.quit()
-        finally:
-            session.abort()
-        return AccountCheck(
-            host=account.host,
-            port=account.port,
-            tls_version=tls.version if tls else None,
-            certificate_not_after=tls.not_after if tls else None,
-            capabilities=session.capabilities,
-            messages=len(listing.messages),
-            octets=sum(ref.size for ref in listing.messages),
-            uidl_form=uidl.decode("ascii", "backslashreplace") if uidl else None,
-            round_trip_s=round_trip_s,
-        )
 
     def _hold(self, account: Account, token: str, on_message: OnMessage) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""

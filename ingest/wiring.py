@@ -31,14 +31,17 @@ from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.applying import apply_accounts
+from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError, IngestError, StateRefused, StateUnavailable
 from ingest.models import Account, Failure
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
+from ingest.pop3.session import SessionLimits
 from ingest.ports import (
     AccountRegistry,
     Clock,
+    Dialer,
     Dispatcher,
     EventLog,
     Lease,
@@ -182,14 +185,28 @@ class Services:
         )
 
     @_once
+    def dialer(self) -> Dialer:
+        settings = self.settings
+        return TcpDialer(
+            connect_timeout_s=settings.connect_timeout_s,
+            ca_file=str(settings.ca_file) if settings.ca_file else None,
+            allowed_networks=map(str, settings.allowed_networks),
+        )
+
+    @_once
+    def session_limits(self) -> SessionLimits:
+        settings = self.settings
+        return replace(settings.pop3, read_timeout_s=settings.read_timeout_s, deadline_s=settings.session_deadline_s)
+
+    @_once
+    def checker(self) -> Checker:
+        return Checker(dialer=self.dialer, secrets=self.secrets, clock=self.clock, session_limits=self.session_limits)
+
+    @_once
     def poller(self) -> Poller:
         settings = self.settings
         return Poller(
-            dialer=TcpDialer(
-                connect_timeout_s=settings.connect_timeout_s,
-                ca_file=str(settings.ca_file) if settings.ca_file else None,
-                allowed_networks=map(str, settings.allowed_networks),
-            ),
+            dialer=self.dialer,
             secrets=self.secrets,
             spools=self.spools,
             pipeline=self.pipeline,
@@ -199,9 +216,7 @@ class Services:
             clock=self.clock,
             telemetry=self.telemetry,
             steps=self.steps,
-            session_limits=replace(
-                settings.pop3, read_timeout_s=settings.read_timeout_s, deadline_s=settings.session_deadline_s
-            ),
+            session_limits=self.session_limits,
             visit_limits=VisitLimits(
                 max_message_bytes=settings.max_message_bytes,
                 max_messages=settings.poll_max_messages,
@@ -294,8 +309,6 @@ class Services:
             self._check("storage", lambda: self.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
             self._check("broker", lambda: self.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
         ]
-        if state is None:
-            lines += self._check_accounts()
         return lines
 
     def _check(self, name: str, check: Callable[[], None], good: str) -> Check:
@@ -310,22 +323,6 @@ class Services:
         skew = self.clock.now().timestamp() - (int(seconds) + int(micros) / 1e6)
         if abs(skew) > MAX_SKEW_S:
             raise StateRefused(f"this clock and Redis' differ by {skew:.0f} s", todo="run NTP on both machines")
-
-    def _check_accounts(self) -> list[Check]:
-        """Secrets that can't be fetched here, and accounts whose polls fail, as the last polls left it written."""
-        accounts = self.registry.all()
-        states = self.schedule.states([account.id for account in accounts])
-        lines = []
-        for account in accounts:
-            try:
-                self.secrets.resolve(account.password)
-            except IngestError as error:
-                lines.append(Check(f"account {account.id}", ok=False, line=str(error)))
-                continue
-            state = states[account.id]
-            if state.failures and not account.paused:
-                lines.append(Check(f"account {account.id}", ok=False, line=state.last_error or "its polls fail"))
-        return lines or [Check("accounts", ok=True, line=f"{len(accounts)}, none failing")]
 
     def close(self) -> None:
         """Give everything back, newest first."""
@@ -346,7 +343,7 @@ def start_embedded_redis(directory: Path) -> EmbeddedRedis:
 def check_account(services: Services, account: Account) -> Check:
     """Log in to one account and say how it went, as a line of `doctor`."""
     try:
-        seen = services.poller.check(account)
+        seen = services.checker.check(account)
     except IngestError as error:
         return Check(f"account {account.id}", ok=False, line=str(error))
     return Check(f"account {account.id}", ok=True, line=f"logs in, {seen.messages} messages")

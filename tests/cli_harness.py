@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from click.testing import CliRunner, Result
 
 from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemorySchedule, MemoryState
+from ingest.check import AccountCheck
 from ingest.cli.main import mailsluice
 from ingest.errors import IngestError
 from ingest.models import Account, Capabilities, Outcome, PollReport
-from ingest.poll import AccountCheck
 from ingest.settings import Settings
 from ingest.wiring import Services, build
 
@@ -83,6 +83,7 @@ def harness(settings: Settings | None = None) -> Harness:
         "schedule": MemorySchedule(state, claim_ttl_s=120),
         "events": MemoryEvents(state),
         "poller": poller,
+        "checker": poller,
     }
     return Harness(services, state, poller)
 

@@ -187,7 +187,7 @@ def check(services: Services, *, account_id: str, as_json: bool) -> None:
 
     mailsluice accounts check billing
     """
-    found = services.poller.check(_get(services, account_id))
+    found = services.checker.check(_get(services, account_id))
     if as_json:
         dump(found)
         return

@@ -21,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ingest.check import AccountCheck
 from ingest.models import Outcome, PollReport
-from ingest.poll import AccountCheck
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 _WIDE = 10_000

@@ -10,7 +10,7 @@ from ingest.cli.main import mailsluice
 from ingest.cli.services import quiet
 from ingest.dispatch import Ticked
 from ingest.errors import HostUnreachable
-from ingest.models import OutgoingEvent
+from ingest.models import AccountState, OutgoingEvent
 from ingest.settings import Settings
 from ingest.wiring import Check
 
@@ -148,3 +148,27 @@ def test_octets_are_said_in_a_unit_that_fits(octets: int, said: str) -> None:
 def test_a_command_keeps_logs_out_of_its_output_unless_asked() -> None:
     assert quiet(Settings()).log_level == "error"
     assert quiet(Settings(log_level="debug")).log_level == "debug"
+
+
+def test_doctor_logs_in_to_few_accounts_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.services, "checks", list)
+    cli.add(account("billing"), account("paused", paused=True))
+    assert cli.run("doctor").stdout == "ok   account billing: logs in, 3 messages\n"
+
+
+def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
+    cli: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.services, "checks", list)
+    cli.add(*(account(f"a{n}") for n in range(30)))
+    assert cli.run("doctor").stdout == "ok   accounts: 30; --accounts logs in to each\n"
+    cli.state.states["a7"] = AccountState(failures=1, last_error="host does not resolve")
+    assert cli.run("doctor").stderr == "account a7: host does not resolve\n"
+
+
+def test_doctor_does_not_try_a_refused_login_again_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.services, "checks", list)
+    cli.add(account("billing"))
+    cli.state.states["billing"] = AccountState(failures=1, refusals=1, last_error="credentials: login refused")
+    assert cli.run("doctor").stderr == "account billing: credentials: login refused\n"
+    assert cli.run("doctor", "billing").exit_code == 0
