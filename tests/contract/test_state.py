@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
+from servers.redis_cluster import RedisCluster
 
 from ingest.adapters.memory_state import (
     MemoryAccounts,
@@ -102,10 +103,22 @@ def redis_world(url: str, shards: int) -> tuple[World, Callable[[], None]]:
     return world, client.close
 
 
-@pytest.fixture(params=["memory", "redis", "redis-3-shards"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "redis", "redis-3-shards", "cluster-of-3-masters"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "memory":
         yield memory_world(1)
+    elif request.param == "cluster-of-3-masters":
+        servers = request.getfixturevalue("cluster")
+        servers.flush()
+        made, close = redis_world(servers.url, 5)
+        yield made
+        close()
     else:
         shards = 3 if "3" in request.param else 1
         made, close = redis_world(request.getfixturevalue("redis_url"), shards)

@@ -48,6 +48,9 @@ class RedisServer(Server):
     def url(self, db: int = 0) -> str:
         return f"redis://{self.host}:{self.port}/{db}"
 
+    def setting(self, name: str) -> str:
+        return self._settings[name]
+
     def command(self) -> Sequence[str]:
         argv = [_redis_server(), "--port", str(self.port), "--bind", self.host, "--dir", str(self.directory)]
         for name, value in self._settings.items():
