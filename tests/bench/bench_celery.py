@@ -146,7 +146,7 @@ def main() -> None:
     first = next(iter(best.values()))
     print_table(
         f"idle TLS polls of {SEEN} seen messages through Celery, {THREADS} threads",
-        ("", "CPU ms a poll", "polls per s", "ours is"),
+        ("", "CPU ms a poll", "polls per s", "our speed"),
         [
             (
                 name,

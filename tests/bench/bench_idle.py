@@ -66,7 +66,7 @@ def large(directory: Path, services: Services, state: redis.Redis) -> None:
     first = costs["mailsluice"]
     print_table(
         f"an idle poll of {SEEN:,} seen messages",
-        ("", "CPU ms", "wall ms", "octets received", "flights", "ours is"),
+        ("", "CPU ms", "wall ms", "octets received", "flights", "our speed"),
         [
             (
                 name,

@@ -122,7 +122,7 @@ def far(directory: Path) -> None:
     first = costs["mailsluice"].wall_s
     print_table(
         f"{SMALL_MESSAGES} messages of 4 KB at {2000 * ONE_WAY_S:.0f} ms round trip, connecting included",
-        ("", "wall s", "flights", "CPU s", "ours is"),
+        ("", "wall s", "flights", "CPU s", "our speed"),
         [
             (name, f"{cost.wall_s:.2f}", f"{flights[name]}", f"{cost.cpu_s:.3f}", f"{cost.wall_s / first:.1f} x")
             for name, cost in costs.items()

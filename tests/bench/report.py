@@ -68,7 +68,7 @@ def print_costs(title: str, costs: Mapping[str, Cost], *, work: float, unit: str
     first = next(iter(costs.values()))
     print_table(
         title,
-        ("", f"{unit} per CPU s", "CPU s", "wall s", "ours is"),
+        ("", f"{unit} per CPU s", "CPU s", "wall s", "our speed"),
         [
             (
                 name,
