@@ -93,6 +93,17 @@ def test_twice_of_a_construct_takes_at_most_about_twice_the_steps(construct: str
     assert steps_of(lambda: read_all(twice)) < 2.5 * steps_of(lambda: read_all(once))
 
 
+def test_many_long_boundaries_among_lines_of_dashes_cost_less_than_two_steps_an_octet() -> None:
+    outer = [b"%03d" % level + b"x" * 250 for level in range(40)]
+    raw = b"".join(b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n" % (each, each) for each in outer)
+    for part in range(40):
+        inner = b"%03d" % part + b"y" * 250
+        raw += b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n" % inner + b"--z\n" * 300
+        raw += b"--%b\r\n\r\nx\n--%b--\r\n--%b\r\n" % (inner, inner, outer[-1])
+    read_all(raw)  # fill caches
+    assert steps_of(lambda: read_all(raw)) < 2 * len(raw)
+
+
 def test_no_depth_of_nesting_needs_a_deep_stack() -> None:
     raws = [HOSTILE[name](5000) for name in ("nested multiparts", "nested messages", "nested comments", "groups")]
     failures: list[BaseException] = []
