@@ -55,10 +55,11 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     controls = len(block) - len(block.translate(None, _CONTROLS))
     if controls:
         text = text.replace("\r\n", "\n")
-        if controls != len(block) - len(text.encode() if is_utf8 else text):
-            log.note(DefectCode.HEADER_CONTROL, part)
-            text = text.translate(_REPLACED)
+        controls -= len(block) - len(text.encode() if is_utf8 else text)
     text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
+    if controls:  # not before folded lines are joined: a control at a line's start folds nothing
+        log.note(DefectCode.HEADER_CONTROL, part)
+        text = text.translate(_REPLACED)
     fields = _FIELD.findall(text)
     if text and len(fields) != text.count("\n") + 1:
         used = _malformed(block, used, log, part)

@@ -150,6 +150,11 @@ def test_raw_utf_8_is_read_as_such_and_other_octets_as_latin_1() -> None:
     assert defects(mixed) == ["header_8bit"]
 
 
+def test_a_line_that_begins_with_a_control_character_folds_nothing() -> None:
+    message = read_message(b"Subject: a\r\n\x01b\r\nTo: c@d.example\r\n\r\n", LIMITS)
+    assert message.envelope.headers == (("Subject", "a"), ("To", "c@d.example"))
+
+
 def test_control_characters_in_a_header_are_replaced() -> None:
     assert envelope(b"Subject: a\0b\rc\x1bd\r\n").subject == "a\N{REPLACEMENT CHARACTER}b c d"
     assert defects(b"Subject: a\0b\r\n\r\n") == ["header_control"]
