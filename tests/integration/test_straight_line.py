@@ -49,6 +49,7 @@ def test_five_hundred_messages_of_twenty_accounts_become_five_hundred_events(
             cluster.dovecot.deliver(user, raw)
     cluster.apply(users)
     cluster.start("beat")
+    cluster.start("beat")  # two are harmless
     cluster.start("worker", "-c", "8")
     told = cluster.wait_for_messages(ACCOUNTS * EACH, 60)
 
@@ -97,6 +98,22 @@ def queue_polls(cluster: Cluster, users: list[str]) -> None:
     dispatcher = CeleryDispatcher(settings)
     dispatcher.submit(users, expires_s=60)
     dispatcher.close()
+
+
+def test_a_wiped_broker_costs_lag_and_no_mail(cluster: Cluster, users: list[str]) -> None:
+    for user in users:
+        for n in range(10):
+            cluster.dovecot.deliver(user, message(user, n))
+    cluster.apply(users)
+    cluster.start("beat")
+    cluster.start("worker", "-c", "2")
+    cluster.wait_for_messages(20, 30)
+    with redis.Redis.from_url(cluster.redis_server.url(1)) as broker:
+        for _ in range(5):
+            broker.flushdb()
+            time.sleep(0.2)
+    told = cluster.wait_for_messages(10 * ACCOUNTS, 60)
+    assert len(told) == len({data["message_id"] for data in told}) == 10 * ACCOUNTS
 
 
 def test_after_kill_nine_in_the_middle_nothing_is_lost_and_nothing_twice(cluster: Cluster, users: list[str]) -> None:
