@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from ingest.models import Kind, Record
 
@@ -22,6 +22,7 @@ HEADER_BYTES = 16
 RECORD_BYTES = 20
 _MINUTES_MASK = (1 << 28) - 1
 NO_IDENTITY = bytes(8)
+UNCOVERING = frozenset({Kind.DELETED, Kind.GONE})
 
 
 def uidl_digest(uidl: bytes) -> bytes:
@@ -48,12 +49,19 @@ def encode(records: Iterable[Record]) -> bytes:
 
 def decode(value: bytes) -> Iterator[Record]:
     """The records of a whole value (header included)."""
-    for uidl, identity, word in struct.iter_unpack(">8s8sI", memoryview(value)[HEADER_BYTES:]):
-        yield Record(uidl, identity, Kind(word >> 28), word & _MINUTES_MASK)
+    for at in range(HEADER_BYTES, len(value), RECORD_BYTES):
+        yield _record(value[at : at + RECORD_BYTES])
+
+
+def _record(octets: bytes) -> Record:
+    word = int.from_bytes(octets[16:], "big")
+    return Record(octets[:8], octets[8:16], Kind(word >> 28), word & _MINUTES_MASK)
 
 
 class LedgerImage:
     """One account's ledger as a poll sees it: loaded once, kept in step with its own commits.
+
+    Records stay octets until somebody asks: a maildrop of 20,000 seen messages is looked through at every poll.
 
     Args:
         value: the whole value, or b"" where there is none yet (a fresh generation is made up then).
@@ -68,10 +76,10 @@ class LedgerImage:
         self.header = value[:HEADER_BYTES] or new_header()
         self.exists = bool(value)
         self.now_minutes = now_minutes
-        self._by_uidl: dict[bytes, list[Record]] = {}
-        self._by_identity: dict[bytes, list[Record]] = {}
+        self._by_uidl: dict[bytes, list[bytes]] = {}
+        self._by_identity: dict[bytes, list[bytes]] | None = None
         self._count = 0
-        self._index(decode(value) if value else ())
+        self._append(value[HEADER_BYTES:])
 
     def __len__(self) -> int:
         return self._count
@@ -81,32 +89,47 @@ class LedgerImage:
         """Length of the value in Redis, 0 before the first commit."""
         return HEADER_BYTES + RECORD_BYTES * self._count if self.exists else 0
 
+    @property
+    def extent(self) -> str:
+        """Generation and length as text; see `ports.Ledger.extent`."""
+        return f"{self.header.hex() if self.exists else ''}:{self.value_bytes}"
+
     def records(self) -> list[Record]:
         """All records, grouped by UIDL digest in order of first sight."""
-        return [record for group in self._by_uidl.values() for record in group]
+        return [_record(octets) for group in self._by_uidl.values() for octets in group]
 
-    def of_uidl(self, uidl: bytes) -> Sequence[Record]:
+    def of_uidl(self, uidl: bytes) -> list[Record]:
         """Records under a UIDL digest."""
-        return self._by_uidl.get(uidl, ())
+        return [_record(octets) for octets in self._by_uidl.get(uidl, ())]
 
-    def of_identity(self, identity: bytes) -> Sequence[Record]:
+    def covering(self, uidl: bytes) -> int:
+        """How many listed occurrences of this UIDL digest have their record."""
+        return sum(octets[16] >> 4 not in UNCOVERING for octets in self._by_uidl.get(uidl, ()))
+
+    def of_identity(self, identity: bytes) -> list[Record]:
         """Records under an identity digest (8 octets); none for the empty identity of seeded records."""
-        return () if identity == NO_IDENTITY else self._by_identity.get(identity, ())
+        if self._by_identity is None:
+            self._by_identity = {}
+            for group in self._by_uidl.values():
+                for octets in group:
+                    self._by_identity.setdefault(octets[8:16], []).append(octets)
+        return [] if identity == NO_IDENTITY else [_record(octets) for octets in self._by_identity.get(identity, ())]
 
     def follow(self, records: Iterable[Record]) -> None:
         """These were appended to the ledger."""
         self.exists = True
-        self._index(records)
+        self._append(encode(records))
 
     def replace(self, header: bytes, records: Iterable[Record]) -> None:
         """The ledger was rewritten."""
         self.header, self.exists, self._count = header, True, 0
-        self._by_uidl, self._by_identity = {}, {}
-        self._index(records)
+        self._by_uidl, self._by_identity = {}, None
+        self._append(encode(records))
 
-    def _index(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._by_uidl.setdefault(record.uidl, []).append(record)
-            if record.identity != NO_IDENTITY:
-                self._by_identity.setdefault(record.identity, []).append(record)
-            self._count += 1
+    def _append(self, octets: bytes) -> None:
+        self._count += len(octets) // RECORD_BYTES
+        for at in range(0, len(octets), RECORD_BYTES):
+            record = octets[at : at + RECORD_BYTES]
+            self._by_uidl.setdefault(record[:8], []).append(record)
+            if self._by_identity is not None:
+                self._by_identity.setdefault(record[8:16], []).append(record)

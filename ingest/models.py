@@ -249,6 +249,33 @@ class StreamEntry:
     event: OutgoingEvent
 
 
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What polls of an account remember between them, beside the ledger.
+
+    `failures` counts failed polls in a row, `refusals` the refused logins since the last good one. `fingerprint` is of
+    the last complete listing and of the ledger that knew every message in it.
+    """
+
+    failures: int = 0
+    refusals: int = 0
+    interval_s: float | None = None
+    first_poll_done: bool = False
+    last_outcome: str | None = None
+    last_error: str | None = None
+    last_poll: float | None = None
+    failing_since: float | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease: its fencing token (128 random bits), and the account's state when it was given."""
+
+    token: str
+    state: AccountState
+
+
 # Reports
 
 
@@ -311,22 +338,6 @@ class PollReport:
     more: bool = False
     login_delay_s: int | None = None
     first_poll_done: bool = False
+    fingerprint: str | None = None
     next_due_s: float | None = None
     failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """What polls of an account remember between them, beside the ledger.
-
-    `failures` counts failed polls in a row, `refusals` the refused logins since the last good one.
-    """
-
-    failures: int = 0
-    refusals: int = 0
-    interval_s: float | None = None
-    first_poll_done: bool = False
-    last_outcome: str | None = None
-    last_error: str | None = None
-    last_poll: float | None = None
-    failing_since: float | None = None

@@ -15,11 +15,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from ingest.ledger import LedgerImage, uidl_digest
+from ingest.ledger import UNCOVERING, LedgerImage, uidl_digest
 from ingest.models import Kind, Listing, MessageRef, Record
 
 SECONDS_PER_MINUTE = 60
-UNCOVERING = frozenset({Kind.DELETED, Kind.GONE})
 
 
 def content_digest(content: bytes) -> bytes:
@@ -30,25 +29,30 @@ def content_digest(content: bytes) -> bytes:
     return hashlib.sha256(b"no uidl\0" + content).digest()[:8]
 
 
-def digests(listing: Listing) -> Counter[bytes]:
-    """How often each UIDL digest is listed."""
-    return Counter(uidl_digest(ref.uidl) for ref in listing.messages if ref.uidl is not None)
+class Digested:
+    """A listing with the digest of each UIDL, worked out once: `names` in its order, None where there is no UIDL."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.messages = listing.messages
+        self.complete = listing.complete
+        self.names = [None if ref.uidl is None else uidl_digest(ref.uidl) for ref in listing.messages]
+        self.listed = Counter(name for name in self.names if name is not None)
+        self.all_named = None not in self.names
+
+    def fingerprint(self) -> str | None:
+        """Of a complete listing whose messages all have UIDLs, in its order."""
+        if not self.complete or not self.all_named:
+            return None
+        return hashlib.sha256(b"".join(name for name in self.names if name is not None)).hexdigest()
 
 
-def new_messages(listing: Listing, image: LedgerImage) -> list[MessageRef]:
+def new_messages(listing: Digested, image: LedgerImage) -> list[MessageRef]:
     """What must be looked at, in the order of the listing; a message without UIDL always."""
-    listed = digests(listing)
-
-    def is_new(ref: MessageRef) -> bool:
-        if ref.uidl is None:
-            return True
-        digest = uidl_digest(ref.uidl)
-        return listed[digest] > sum(record.kind not in UNCOVERING for record in image.of_uidl(digest))
-
-    return [ref for ref in listing.messages if is_new(ref)]
+    uncovered = {name for name, count in listing.listed.items() if count > image.covering(name)}
+    return [ref for ref, name in zip(listing.messages, listing.names, strict=True) if name is None or name in uncovered]
 
 
-def deletable(listing: Listing, image: LedgerImage, *, keep_s: int | None, grace_s: float) -> list[MessageRef]:
+def deletable(listing: Digested, image: LedgerImage, *, keep_s: int | None, grace_s: float) -> list[MessageRef]:
     """What may be deleted in this session.
 
     Only from a complete listing, and only where each listed occurrence of the UIDL has its STORED record, old enough by
@@ -57,15 +61,14 @@ def deletable(listing: Listing, image: LedgerImage, *, keep_s: int | None, grace
     if keep_s is None or not listing.complete:
         return []
     oldest = image.now_minutes - max(keep_s, grace_s) / SECONDS_PER_MINUTE
-    listed = digests(listing)
 
-    def may_go(digest: bytes) -> bool:
-        records = image.of_uidl(digest)
-        return len(records) == listed[digest] and all(
+    def may_go(name: bytes) -> bool:
+        records = image.of_uidl(name)
+        return len(records) == listing.listed[name] and all(
             record.kind is Kind.STORED and record.minutes < oldest for record in records
         )
 
-    return [ref for ref in listing.messages if ref.uidl is not None and may_go(uidl_digest(ref.uidl))]
+    return [ref for ref, name in zip(listing.messages, listing.names, strict=True) if name is not None and may_go(name)]
 
 
 def renumbered(image: LedgerImage, listed: Collection[bytes], identity: bytes) -> bool:
@@ -79,7 +82,7 @@ def renumbered(image: LedgerImage, listed: Collection[bytes], identity: bytes) -
 
 
 def after_session(
-    listing: Listing, image: LedgerImage, deleted: Iterable[MessageRef], *, keeps: bool
+    listing: Digested, image: LedgerImage, deleted: Iterable[MessageRef], *, keeps: bool
 ) -> list[Record] | None:
     """The records as they should stand after a confirmed QUIT, or None if nothing changes.
 
@@ -88,8 +91,8 @@ def after_session(
     becomes GONE: should its UIDL be listed again, it may be another message, which must not be deleted unread.
     """
     going = {uidl_digest(ref.uidl) for ref in deleted if ref.uidl is not None}
-    listed = digests(listing)
-    all_named = listing.complete and all(ref.uidl is not None for ref in listing.messages)
+    listed = listing.listed
+    all_named = listing.complete and listing.all_named
     before = image.records()
     after: list[Record] = []
     for record in before:
@@ -105,4 +108,4 @@ def after_session(
 
 
 def _replaced(record: Record, image: LedgerImage) -> bool:
-    return any(other.kind not in UNCOVERING for other in image.of_uidl(record.uidl))
+    return image.covering(record.uidl) > 0

@@ -17,10 +17,10 @@ from pathlib import Path
 from ingest.errors import IngestError, LeaseLost
 from ingest.events.build import account_event
 from ingest.events.models import EventType
-from ingest.models import Account, AccountState, Failure, Outcome, PollReport
+from ingest.models import Account, Failure, Grant, Outcome, PollReport
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import Clock, Dialer, Lease, Ledger, Schedule, Secrets, SpoolFactory, Telemetry
+from ingest.ports import Clock, Dialer, Lease, Ledger, Secrets, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
 from ingest.visit import OnMessage, Tally, Visit, VisitLimits
@@ -31,7 +31,7 @@ class Poller:
 
     Args:
         dialer, secrets, spools, pipeline: towards the server and the store.
-        lease, ledger, schedule: towards the state.
+        lease, ledger: towards the state.
         clock, telemetry, steps: time, figures, seconds of patience within a step.
         session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
         lease_ttl_s: a third of it is how often progress renews the lease.
@@ -47,7 +47,6 @@ class Poller:
         pipeline: Pipeline,
         lease: Lease,
         ledger: Ledger,
-        schedule: Schedule,
         clock: Clock,
         telemetry: Telemetry,
         steps: Steps,
@@ -63,7 +62,6 @@ class Poller:
         self._pipeline = pipeline
         self._lease = lease
         self._ledger = ledger
-        self._schedule = schedule
         self._clock = clock
         self._telemetry = telemetry
         self._steps = steps
@@ -83,21 +81,20 @@ class Poller:
             report = PollReport(account.id, Outcome.PAUSED)
         else:
             try:
-                token = self._lease.acquire(account.id, claimed=claimed)
+                grant = self._lease.acquire(account.id, claimed=claimed)
             except IngestError as error:
                 report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
             else:
-                report = self._hold(account, token, on_message) if token else PollReport(account.id, Outcome.BUSY)
+                report = self._hold(account, grant, on_message) if grant else PollReport(account.id, Outcome.BUSY)
         report = replace(report, seconds=self._clock.monotonic() - started)
         self._telemetry.poll_finished(report)
         return report
 
-    def _hold(self, account: Account, token: str, on_message: OnMessage) -> PollReport:
+    def _hold(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""
-        state, report = AccountState(), PollReport(account.id, Outcome.FAILED)
+        report = PollReport(account.id, Outcome.FAILED)
         try:
-            state = self._steps(self._schedule.states, [account.id])[account.id]
-            report = self._visit(account, token, state, on_message)
+            report = self._visit(account, grant, on_message)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
@@ -108,9 +105,10 @@ class Poller:
             report = replace(report, failure=Failure.of(bug))
         if report.failure is not None and report.failure.code == LeaseLost.code:
             return report
-        return self._give_back(account, token, state, report)
+        return self._give_back(account, grant, report)
 
-    def _visit(self, account: Account, token: str, state: AccountState, on_message: OnMessage) -> PollReport:
+    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
+        token, state = grant.token, grant.state
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = _Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
@@ -135,7 +133,7 @@ class Poller:
                 beat=beat,
                 draining=self._draining,
                 on_message=on_message,
-                first_poll_done=state.first_poll_done,
+                state=state,
             )
             visit.run()
         except IngestError as error:
@@ -143,13 +141,19 @@ class Poller:
         finally:
             session.abort()  # after a clean QUIT there is nothing left to drop
         report = _report(account.id, visit.tally if visit else Tally(), session, failure)
-        return replace(report, first_poll_done=state.first_poll_done or (visit is not None and visit.first_poll_done))
+        if visit is None:
+            return replace(report, fingerprint=state.fingerprint)
+        return replace(report, first_poll_done=visit.first_poll_done, fingerprint=visit.fingerprint)
 
-    def _give_back(self, account: Account, token: str, state: AccountState, report: PollReport) -> PollReport:
+    def _give_back(self, account: Account, grant: Grant, report: PollReport) -> PollReport:
         now = self._clock.now()
         following = next_poll(
             account,
-            replace(state, first_poll_done=report.first_poll_done or state.first_poll_done),
+            replace(
+                grant.state,
+                first_poll_done=report.first_poll_done or grant.state.first_poll_done,
+                fingerprint=report.fingerprint,
+            ),
             report,
             self._cadence,
             now=now.timestamp(),
@@ -162,7 +166,12 @@ class Poller:
             event = account_event(type_, account, reason=reason, detail=detail, time=now)
         try:
             held = self._steps(
-                self._lease.release, account.id, token, due_in_s=following.due_in_s, state=following.state, event=event
+                self._lease.release,
+                account.id,
+                grant.token,
+                due_in_s=following.due_in_s,
+                state=following.state,
+                event=event,
             )
         except IngestError as error:
             # The lease runs out by itself and the claim's TTL makes the account due again.

@@ -14,7 +14,18 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from ingest.ledger import LedgerImage
-from ingest.models import Account, AccountState, Failure, OutgoingEvent, PollReport, Record, Secret, StreamEntry, Tls
+from ingest.models import (
+    Account,
+    AccountState,
+    Failure,
+    Grant,
+    OutgoingEvent,
+    PollReport,
+    Record,
+    Secret,
+    StreamEntry,
+    Tls,
+)
 
 
 class Clock(Protocol):
@@ -172,10 +183,10 @@ class Secrets(Protocol):
 
 
 class Lease(Protocol):
-    """Who may write for an account now. A token is 128 random bits, compared for equality."""
+    """Who may write for an account now: the holder of the last token given, until its TTL runs out."""
 
-    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
-        """A fresh fencing token, or None while another holds the lease; the claim is used up, the due time moved ahead.
+    def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
+        """A fresh token and the state, or None while another holds the lease; the due time moves past the claim.
 
         With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken.
         """
@@ -197,6 +208,10 @@ class Lease(Protocol):
 
 class Ledger(Protocol):
     """What of a maildrop was already seen, and the one step that commits a message."""
+
+    def extent(self, account_id: str) -> str:
+        """What changes with every change of the ledger: its generation and length, as text."""
+        ...
 
     def load(self, account_id: str) -> LedgerImage:
         """The records as they are; an image of no records where there is none."""

@@ -14,6 +14,7 @@ import tenacity
 
 from ingest.errors import IngestError, Retry
 
+_FIRST_WAIT_S = 0.05
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -41,6 +42,12 @@ class Steps:
         self._sleep = sleep
 
     def __call__(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return step(*args, **kwargs)  # almost always: a policy costs more than a step in Redis
+        except IngestError as error:
+            if not soon(error) or self._seconds <= 0:
+                raise
+        self._sleep(_FIRST_WAIT_S)
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception(soon),
             stop=tenacity.stop_after_delay(self._seconds),

@@ -11,7 +11,7 @@ Rules of this room:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -23,9 +23,9 @@ from ingest.errors import (
     MessageTooLarge,
     ServerTemporary,
 )
-from ingest.ledger import NO_IDENTITY, LedgerImage, uidl_digest
-from ingest.models import Account, Kind, Listing, MessageRef, OutgoingEvent, Record
-from ingest.news import UNCOVERING, after_session, content_digest, deletable, digests, new_messages, renumbered
+from ingest.ledger import NO_IDENTITY, UNCOVERING, LedgerImage, uidl_digest
+from ingest.models import Account, AccountState, Kind, Listing, MessageRef, OutgoingEvent, Record
+from ingest.news import Digested, after_session, content_digest, deletable, new_messages, renumbered
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
 from ingest.ports import Clock, Ledger, Spool, SpoolFactory, Telemetry
@@ -75,6 +75,7 @@ class Visit:
         beat: keeps the lease; called while octets move; raises LeaseLost.
         draining: whether to stop after the message in hand.
         on_message: told (done, to do, octets) after each message.
+        state: what earlier polls remember.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Visit:
         beat: Callable[[], None],
         draining: Callable[[], bool],
         on_message: OnMessage,
-        first_poll_done: bool,
+        state: AccountState,
     ) -> None:
         self._account = account
         self._token = token
@@ -109,20 +110,25 @@ class Visit:
         self._draining = draining
         self._on_message = on_message
         self._image = LedgerImage(b"")
-        self._listing = Listing((), complete=False)
-        self._listed: Collection[bytes] = ()
+        self._listing = Digested(Listing((), complete=False))
         self._seen: Counter[tuple[bytes, bytes]] = Counter()
         self._must_abort = False
-        self.first_poll_done = first_poll_done
+        self._unsettled = False  # something listed has no record yet
+        self._known = state.fingerprint
+        self.first_poll_done = state.first_poll_done
+        self.fingerprint: str | None = None
         self.tally = Tally()
 
     def run(self) -> None:
         """Do the whole visit; raises IngestError where it ends early. The caller drops the connection then."""
         started, first_seen = self._clock.monotonic(), self._clock.now()
-        self._listing = self._session.listing()
-        self._image = self._steps(self._ledger.load, self._account.id)
-        self._listed = digests(self._listing)
+        self._listing = Digested(self._session.listing())
         self.tally.listed = len(self._listing.messages)
+        if self._is_unchanged():
+            self.fingerprint = self._known
+            self._session.quit()
+            return
+        self._image = self._steps(self._ledger.load, self._account.id)
         to_delete = deletable(
             self._listing, self._image, keep_s=self._account.keep_s, grace_s=self._limits.delete_grace_s
         )
@@ -133,9 +139,21 @@ class Visit:
         new = self._pass_by_the_large(new)
         if not self._session.broken:
             self._retrieve(new, first_seen, started)
-        if not (self.tally.more or self.tally.drained):
-            self.first_poll_done = True
+        self._unsettled = self._unsettled or self.tally.more or self.tally.drained
+        self.first_poll_done = self.first_poll_done or not (self.tally.more or self.tally.drained)
         self._leave(to_delete)
+        if self.first_poll_done and not self._unsettled:
+            self.fingerprint = self._fingerprint(self._image.extent)
+
+    def _is_unchanged(self) -> bool:
+        """Whether this is the listing of the last poll and the ledger still knows all of it."""
+        if self._known is None or self._account.keep_s is not None:
+            return False
+        return self._known == self._fingerprint(self._steps(self._ledger.extent, self._account.id))
+
+    def _fingerprint(self, extent: str) -> str | None:
+        listing = self._listing.fingerprint()
+        return listing and f"{listing}:{extent}"
 
     # The first poll
 
@@ -265,7 +283,9 @@ class Visit:
                 raise
             self._failed(ref, spool, error, first_seen)
             return
-        known = self._listing.complete and done.raw_existed and renumbered(self._image, self._listed, read.identity)
+        known = (
+            self._listing.complete and done.raw_existed and renumbered(self._image, self._listing.listed, read.identity)
+        )
         self._commit([record], None if known else done.event)
         self.tally.attachments += done.attachments
 
@@ -284,6 +304,7 @@ class Visit:
         key = self._digest(ref, b"%d:%d" % (ref.number, ref.size))
         attempts = self._ledger.attempts(self._account.id, self._token, key, count=True)
         if attempts < self._limits.quarantine_attempts:
+            self._unsettled = True
             self._must_abort = self._must_abort or spool is not None
             return
         done = self._pipeline.quarantined(self._account, ref, spool, error, first_seen=first_seen, beat=self._beat)

@@ -212,7 +212,6 @@ class Services:
             pipeline=self.pipeline,
             lease=self.lease,
             ledger=self.ledger,
-            schedule=self.schedule,
             clock=self.clock,
             telemetry=self.telemetry,
             steps=self.steps,

@@ -110,7 +110,6 @@ class House:
             pipeline=pipeline or self.pipeline(),
             lease=self.lease,
             ledger=self.ledger,
-            schedule=self.schedule,
             clock=self.clock,
             telemetry=self.telemetry,
             steps=steps,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, next_header
-from ingest.models import Account, AccountState, OutgoingEvent, Record, StreamEntry
+from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, StreamEntry
 from ingest.ports import Clock
 
 _FRESH = AccountState()
@@ -54,7 +54,7 @@ class MemoryLease:
         self._ttl_s = ttl_s
         self._claim_ttl_s = claim_ttl_s
 
-    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
+    def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
         state = self._state
         with state.lock:
             if claimed and account_id not in state.claimed:
@@ -64,7 +64,7 @@ class MemoryLease:
             token = secrets.token_hex(16)
             state.claimed.discard(account_id)
             self._hold(account_id, token)
-            return token
+            return Grant(token, state.states.get(account_id, _FRESH))
 
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:
@@ -98,6 +98,10 @@ class MemoryLedger:
 
     def __init__(self, state: MemoryState) -> None:
         self._state = state
+
+    def extent(self, account_id: str) -> str:
+        value = self._state.ledgers.get(account_id, b"")
+        return f"{value[:HEADER_BYTES].hex()}:{len(value)}"
 
     def load(self, account_id: str) -> LedgerImage:
         with self._state.lock:
@@ -198,7 +202,7 @@ class MemorySchedule:
         for id_ in ids:
             state = self._state.states.get(id_, _FRESH)
             self._state.states[id_] = replace(
-                state, failures=0, refusals=0, interval_s=None, failing_since=None, last_error=None
+                state, failures=0, refusals=0, interval_s=None, failing_since=None, last_error=None, fingerprint=None
             )
         self.set_due(ids, 0)
 

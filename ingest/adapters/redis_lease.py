@@ -12,22 +12,22 @@ from __future__ import annotations
 import secrets
 
 from ingest.adapters.redis_client import Client, Keys, translated
-from ingest.adapters.redis_state import encode_state, event_fields
+from ingest.adapters.redis_state import decode_state, encode_state, event_fields
 from ingest.errors import LeaseLost
-from ingest.models import AccountState, OutgoingEvent
+from ingest.models import AccountState, Grant, OutgoingEvent
 
 _NOW = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
-# KEYS 1 lease 2 due; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
+# KEYS 1 lease 2 due 3 state; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
 _ACQUIRE = f"""#!lua
 local due = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or 0)
-if ARGV[5] == '1' and due % 1 == 0 then return 0 end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+if ARGV[5] == '1' and due % 1 == 0 then return false end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 {_NOW}
 redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
-return 1
+return redis.call('HGETALL', KEYS[3])
 """
 _RENEW = f"""#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -71,14 +71,16 @@ class RedisLease:
         self._renew = client.register_script(_RENEW)
         self._release = client.register_script(_RELEASE)
 
-    def acquire(self, account_id: str, *, claimed: bool = False) -> str | None:
+    def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
         token = secrets.token_hex(16)
         with translated(self._client):
-            taken = self._acquire(
-                keys=self._lease_and_due(account_id),
+            fields: list[bytes] | None = self._acquire(
+                keys=[*self._lease_and_due(account_id), self._keys.of_account("state", account_id)],
                 args=[token, self._ttl_ms, account_id, self._claim_ttl_ms, int(claimed)],
             )
-        return token if taken else None
+        if fields is None:
+            return None
+        return Grant(token, decode_state(dict(zip(fields[::2], fields[1::2], strict=True))))
 
     def renew(self, account_id: str, token: str) -> None:
         with translated(self._client):

@@ -13,9 +13,12 @@ from dataclasses import replace
 from ingest.adapters.redis_client import Client, Keys, lua, translated
 from ingest.adapters.redis_state import event_fields
 from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable
-from ingest.ledger import LedgerImage, encode, next_header
+from ingest.ledger import HEADER_BYTES, LedgerImage, encode, next_header
 from ingest.models import OutgoingEvent, Record
 
+_LOAD = """#!lua flags=no-writes
+return {redis.call('GET', KEYS[1]), math.floor(redis.call('TIME')[1] / 60)}
+"""
 _TOUCH = """#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -55,16 +58,24 @@ class RedisLedger:
         self._settle_ms = int(settle_s * 1000)
         self._commit = client.register_script(lua("redis_commit"))
         self._rewrite = client.register_script(lua("redis_rewrite"))
+        self._load = client.register_script(_LOAD)
         self._touch = client.register_script(_TOUCH)
         self._attempt = client.register_script(_ATTEMPT)
+
+    def extent(self, account_id: str) -> str:
+        key = self._keys.of_account("ledger", account_id)
+        with translated(self._client), self._client.pipeline(transaction=False) as flight:
+            flight.getrange(key, 0, HEADER_BYTES - 1)
+            flight.strlen(key)
+            header, length = flight.execute()
+        return f"{header.hex()}:{length}"
 
     def load(self, account_id: str) -> LedgerImage:
         key = self._keys.of_account("ledger", account_id)
         with translated(self._client):
-            value: bytes | None = self._client.get(key)  # type: ignore[assignment]  # decode_responses is off
-            seconds = self._client.time()[0]
+            value, minutes = self._load(keys=[key])
         try:
-            return LedgerImage(value or b"", int(seconds) // 60)
+            return LedgerImage(value or b"", int(minutes))
         except ValueError as error:
             raise StateRefused(f"{key} is damaged: {error}", todo="restore it, or erase the account's state") from None
 

@@ -23,6 +23,7 @@ def encode_state(state: AccountState) -> dict[str, str]:
         "last_error": state.last_error or "",
         "last_poll": "" if state.last_poll is None else f"{state.last_poll:.3f}",
         "failing_since": "" if state.failing_since is None else f"{state.failing_since:.3f}",
+        "fingerprint": state.fingerprint or "",
     }
 
 
@@ -49,6 +50,7 @@ def _decoded(fields: Mapping[bytes, bytes]) -> AccountState:
         last_error=text.get("last_error") or None,
         last_poll=number("last_poll"),
         failing_since=number("failing_since"),
+        fingerprint=text.get("fingerprint") or None,
     )
 
 

@@ -26,19 +26,19 @@ def uidls(count: int) -> list[bytes]:
 
 def weigh(services: Services, state: redis.Redis, count: int) -> list[tuple[str, float]]:
     account = f"a{count}"
-    token = services.lease.acquire(account)
-    if token is None:
+    grant = services.lease.acquire(account)
+    if grant is None:
         raise RuntimeError("nobody else polls here")
     key = services.keys.of_account("ledger", account)
     image = services.ledger.load(account)
     worst = 0.0
     for number, uidl in enumerate(uidls(count), 1):
         record = Record(uidl_digest(uidl), secrets.token_bytes(8), Kind.STORED)
-        services.ledger.commit(account, token, image, [record], None)
+        services.ledger.commit(account, grant.token, image, [record], None)
         if number * 2 > count and number % WEIGHED_EVERY == 0:
             worst = max(worst, int(state.memory_usage(key, samples=0) or 0) / number)
     committed = int(state.memory_usage(key, samples=0) or 0)
-    services.ledger.rewrite(account, token, image, image.records())
+    services.ledger.rewrite(account, grant.token, image, image.records())
     rewritten = int(state.memory_usage(key, samples=0) or 0)
     for uidl in uidls(count):
         state.sadd("seen", uidl)

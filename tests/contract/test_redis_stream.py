@@ -29,13 +29,15 @@ class Stream:
     lease: RedisLease
 
     def fill(self, count: int = 10) -> None:
-        token, image = self.lease.acquire("a"), self.ledger.load("a")
-        assert token is not None
+        grant, image = self.lease.acquire("a"), self.ledger.load("a")
+        assert grant is not None
         try:
             for n in range(count):
                 event = OutgoingEvent(f"{n}", "t", b"x" * EACH)
                 at = len(image) + n
-                self.ledger.commit("a", token, image, [Record(uidl_digest(b"%d" % at), b"i" * 8, Kind.STORED)], event)
+                self.ledger.commit(
+                    "a", grant.token, image, [Record(uidl_digest(b"%d" % at), b"i" * 8, Kind.STORED)], event
+                )
         finally:
             self.client.delete("t:{s0}:lease:a")
 
@@ -127,14 +129,14 @@ def test_trimming_and_giving_leases_back_work_in_a_redis_that_is_full(stream: St
     stream.group("g")
     stream.fill()
     stream.read("g", 10, acknowledge=True)
-    token = stream.lease.acquire("b")
-    assert token is not None
+    grant = stream.lease.acquire("b")
+    assert grant is not None
     stream.client.config_set("maxmemory", 1)
     try:
         with pytest.raises(StateFull):
             stream.fill(1)
         assert stream.events.trim() == 5
-        assert stream.lease.release("b", token, due_in_s=1, state=AccountState())
+        assert stream.lease.release("b", grant.token, due_in_s=1, state=AccountState())
     finally:
         stream.client.config_set("maxmemory", 0)
 

@@ -39,12 +39,12 @@ class Polls:
         self.polled: list[str] = []
 
     def poll(self, account: Account, on_message: object = None, *, claimed: bool = False) -> PollReport:
-        token = self.lease.acquire(account.id, claimed=claimed)
-        if token is None:
+        grant = self.lease.acquire(account.id, claimed=claimed)
+        if grant is None:
             return PollReport(account.id, Outcome.BUSY)
         self.polled.append(account.id)
         self.clock.forward(seconds=10)
-        self.lease.release(account.id, token, due_in_s=600, state=AccountState())
+        self.lease.release(account.id, grant.token, due_in_s=600, state=AccountState())
         return PollReport(account.id, Outcome.DONE)
 
 

@@ -380,3 +380,58 @@ def test_a_poller_that_lost_its_lease_writes_nothing_more_and_does_not_quit() ->
         assert h.events() == []
         assert h.server.wait_idle(5)
         assert len(h.maildrop) == 2
+
+
+# Nothing new
+
+
+def loads(h: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Counts how often the ledger is read whole."""
+    load, seen = h.ledger.load, []
+    monkeypatch.setattr(h.ledger, "load", lambda account_id: seen.append(account_id) or load(account_id))
+    return seen
+
+
+def test_an_unchanged_maildrop_costs_no_look_into_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one"), mail("two")) as h:
+        h.poll()
+        seen = loads(h, monkeypatch)
+        assert h.poll().listed == 2
+        assert seen == []
+        h.maildrop.deliver(mail("three"))
+        assert h.poll().events == 1
+        assert h.poll().new == 0
+        assert seen == ["a"]
+
+
+def test_a_swap_in_the_middle_of_a_listing_is_seen() -> None:
+    with house() as h:
+        for uidl in ("1", "2", "3"):
+            h.maildrop.deliver(mail(uidl), uidl=uidl)
+        h.poll()
+        h.maildrop.remove(h.maildrop.messages()[1:])
+        h.maildrop.deliver(mail("new"), uidl="2b")
+        h.maildrop.deliver(mail("3"), uidl="3")
+        assert h.poll().events == 1
+
+
+def test_a_ledger_that_was_lost_or_changed_is_read_again_whatever_the_state_remembers() -> None:
+    with house(mail("one")) as h:
+        h.poll()
+        del h.state.ledgers["a"]
+        assert h.poll().events == 1
+
+
+def test_what_has_no_record_yet_is_looked_at_at_the_next_poll() -> None:
+    with house(mail("one"), mail("two"), behaviour=Behaviour(refuse_retr=frozenset({1}))) as h:
+        h.poll()
+        h.server.behaviour = Behaviour()
+        assert h.poll().events == 1
+
+
+def test_where_mail_is_to_be_deleted_the_ledger_is_read_at_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        h.poll(account={"keep_s": 86400})
+        seen = loads(h, monkeypatch)
+        h.poll()
+        assert seen == ["a"]
