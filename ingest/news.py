@@ -14,6 +14,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import cached_property
 
 from ingest.ledger import UNCOVERING, LedgerImage, uidl_digest
 from ingest.models import Kind, Listing, MessageRef, Record
@@ -30,20 +31,32 @@ def content_digest(content: bytes) -> bytes:
 
 
 class Digested:
-    """A listing with the digest of each UIDL, worked out once: `names` in its order, None where there is no UIDL."""
+    """A listing with the digest of each UIDL, worked out once, and only if something has to be looked up."""
 
     def __init__(self, listing: Listing) -> None:
         self.messages = listing.messages
         self.complete = listing.complete
-        self.names = [None if ref.uidl is None else uidl_digest(ref.uidl) for ref in listing.messages]
-        self.listed = Counter(name for name in self.names if name is not None)
-        self.all_named = None not in self.names
+
+    @cached_property
+    def names(self) -> list[bytes | None]:
+        """Digests in the order of the listing, None where there is no UIDL."""
+        return [None if ref.uidl is None else uidl_digest(ref.uidl) for ref in self.messages]
+
+    @cached_property
+    def listed(self) -> Counter[bytes]:
+        """How often each digest is listed."""
+        return Counter(name for name in self.names if name is not None)
+
+    @cached_property
+    def all_named(self) -> bool:
+        """Whether every message has a UIDL."""
+        return all(ref.uidl is not None for ref in self.messages)
 
     def fingerprint(self) -> str | None:
         """Of a complete listing whose messages all have UIDLs, in its order."""
         if not self.complete or not self.all_named:
             return None
-        return hashlib.sha256(b"".join(name for name in self.names if name is not None)).hexdigest()
+        return hashlib.sha256(b"\n".join(ref.uidl or b"" for ref in self.messages)).hexdigest()
 
 
 def new_messages(listing: Digested, image: LedgerImage) -> list[MessageRef]:
