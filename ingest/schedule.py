@@ -64,12 +64,12 @@ def next_poll(
     delay = float(report.login_delay_s or 0)
     if report.outcome is Outcome.DRAINED or (report.more and report.committed):
         return Next(delay, replace(state, interval_s=smallest), recovered=recovered)
-    if report.new:
+    if report.committed:
         interval = smallest
     else:
         interval = min(max(cadence.max_interval_s, smallest), (state.interval_s or smallest) * cadence.growth)
     # The first idle poll still waits the smallest interval only: growth shows from the next one on.
-    due = smallest if report.new else state.interval_s or smallest
+    due = smallest if report.committed else state.interval_s or smallest
     return Next(max(min(due, interval) * spread, delay), replace(state, interval_s=interval), recovered=recovered)
 
 

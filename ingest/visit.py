@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -224,23 +225,22 @@ class Visit:
         within = self._within_budget(new)
         self.tally.more = self.tally.more or len(within) < len(new)
         refused: list[Refused] = []
-        retrieval = self._session.retrieve(within, self._spools, max_bytes=self._limits.max_message_bytes)
-        for done, got in enumerate(retrieval, 1):
-            match got:
-                case Retrieved(ref, spool):
-                    try:
-                        self._take(ref, spool, first_seen)
-                    finally:
-                        spool.close()
-                case Refused():
-                    refused.append(got)
-                case TooLarge(ref, head):
-                    self._skip(ref, head, f"more octets came than the cap of {self._limits.max_message_bytes}")
-                    self.tally.more = True  # the session is spent; the others come in the next one
-            self._on_message(done, len(within), self.tally.bytes)
-            self._beat()
-            if done < len(within) and self._stop(started):
-                break
+        cap = self._limits.max_message_bytes
+        with closing(self._session.retrieve(within, self._spools, max_bytes=cap)) as retrieval:
+            for done, got in enumerate(retrieval, 1):
+                match got:
+                    case Retrieved(ref, spool):
+                        with closing(spool):
+                            self._take(ref, spool, first_seen)
+                    case Refused():
+                        refused.append(got)
+                    case TooLarge(ref, head):
+                        self._skip(ref, head, f"more octets came than the cap of {cap}")
+                        self.tally.more = True  # the session is spent; the others come in the next one
+                self._on_message(done, len(within), self.tally.bytes)
+                self._beat()
+                if done < len(within) and self._stop(started):
+                    break
         self._judge(refused, first_seen)
 
     def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:

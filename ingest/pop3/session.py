@@ -8,7 +8,7 @@ Rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from ingest.errors import (
@@ -177,7 +177,7 @@ class Session:
 
     def retrieve(
         self, refs: Sequence[MessageRef], open_spool: SpoolFactory, *, max_bytes: int
-    ) -> Iterator[Retrieved | Refused | TooLarge]:
+    ) -> Generator[Retrieved | Refused | TooLarge, None, None]:
         """RETR each message into a spool of its own, in order, sent ahead where the server pipelines.
 
         Ends after TooLarge. A refusal that is not the message's own (busy, slow down, temporary) is raised. Closing

@@ -35,7 +35,7 @@ def in_a_row(report: PollReport, times: int) -> list[float]:
 
 
 def test_mail_makes_an_account_as_quick_as_it_may_be() -> None:
-    following = after(replace(DONE, new=3), AccountState(interval_s=900))
+    following = after(replace(DONE, new=3, committed=3), AccountState(interval_s=900))
     assert (following.due_in_s, following.state.interval_s) == (60, 60)
 
 
@@ -68,7 +68,7 @@ def test_a_drained_poll_is_due_at_once() -> None:
 
 def test_login_delay_is_kept_whatever_there_is_to_do() -> None:
     assert after(replace(DONE, new=9, more=True, committed=5, login_delay_s=120)).due_in_s == 120
-    assert after(replace(DONE, new=9, login_delay_s=120)).due_in_s == 120
+    assert after(replace(DONE, new=9, committed=9, login_delay_s=120)).due_in_s == 120
 
 
 @pytest.mark.parametrize("fault", [Fault.HOST, Fault.ACCOUNT])
