@@ -19,11 +19,17 @@ _STRAY = bytes(octet for octet in range(256) if octet not in _ALPHABET + b"=")
 _WHOLE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _PADS = re.compile(rb"=+")
 _QUANTUM = 4
+_QUANTA_ENDED = 65_536  # by padding within one content: base64 that was joined from so many pieces is none
 _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with white space behind it) waits for more
 _QP_LOOSE_BREAK = re.compile(rb"=[ \t]{1,64}(?=\r?\n)")
-_QP_BARE_CR = re.compile(rb"=(?=\r(?!\n))")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\n]{0,1000}\n", re.MULTILINE)
 _UU_LINE_BYTES = 1024
+_UU_SHORT_BYTES = 32
+_UU_ODD_LINES = 2048  # short and odd: each may pass for more octets than it has, and costs time of its own
+_UU_WHOLE_LINE = b"|".join(rb"\x%02x[ -`]{%d}" % (32 + octets, octets // 3 * 4) for octets in range(3, 64, 3))
+_UU_RUN = re.compile(rb"(?:(?:" + _UU_WHOLE_LINE + rb"|[ `])?\r?\n)++")
+_UU_LENGTH = re.compile(rb"^.", re.MULTILINE)
+_UU_TO_BASE64 = bytes(_ALPHABET[(octet - 32) & 63] for octet in range(256))
 
 
 def base64_octets(data: bytes) -> bytes:
@@ -34,8 +40,11 @@ def base64_octets(data: bytes) -> bytes:
 
 
 def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Base64 decoded. Padding ends a quantum and not the content: what follows it is decoded on."""
-    rest = b""
+    """Base64 decoded. Padding ends a quantum and not the content: what follows it is decoded on.
+
+    After many quanta that ended so, it is no padding but damage, and passed over like any other.
+    """
+    rest, ends = b"", _QUANTA_ENDED
     for chunk in chunks:
         data = rest + chunk
         pad = data.find(b"=")
@@ -51,16 +60,33 @@ def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if pad < 0 and lines:
             rest = data
             continue
-        decoded, rest = _damaged_base64(data)
+        decoded, rest, ends = _damaged_base64(data, ends)
         yield decoded
-    yield _quanta(_damaged_base64(rest)[1]) if rest else b""
+    decoded, rest, _ = _damaged_base64(rest, ends)
+    yield decoded + _quanta(rest)
 
 
-def _damaged_base64(data: bytes) -> tuple[bytes, bytes]:
-    """Decode up to the last whole quantum; also the characters left over."""
-    *closed, rest = _PADS.split(data.translate(None, _STRAY))
-    whole = len(rest) - len(rest) % _QUANTUM
-    return b"".join([_quanta(run) for run in (*closed, rest[:whole]) if len(run) > 1]), rest[whole:]
+def _damaged_base64(data: bytes, ends: int) -> tuple[bytes, bytes, int]:
+    """Decode up to the last whole quantum; also the characters left over, and how many more quanta padding may end."""
+    rest, closed = data.translate(None, _STRAY if ends else _STRAY + b"="), []
+    if b"=" in rest:
+        *closed, rest = _PADS.split(rest)
+    decoded: list[bytes] = []
+    whole: list[bytes] = []
+    for at, run in enumerate(closed):
+        if len(run) % _QUANTUM == 0:
+            whole.append(run)
+        elif ends:
+            ends -= 1
+            decoded.append(_quanta(b"".join(whole) + run if whole else run))
+            whole.clear()
+        else:
+            rest = b"".join([*closed[at:], rest])
+            break
+    if whole:
+        rest = b"".join([*whole, rest])
+    end = len(rest) - len(rest) % _QUANTUM
+    return b"".join([*decoded, _quanta(rest[:end])]), rest[end:], ends
 
 
 def _quanta(clean: bytes) -> bytes:
@@ -96,8 +122,8 @@ def _quoted_printable(data: bytes) -> bytes:
         data = _QP_LOOSE_BREAK.sub(b"=", data)
     if b"==" in data:  # a2b_qp takes two for one; the second pass gets the pairs that the first one made
         data = data.replace(b"==", b"=3D=").replace(b"==", b"=3D=")
-    if b"=\r" in data:  # a2b_qp passes over everything from there to the next LF
-        data = _QP_BARE_CR.sub(b"=3D", data)
+    if b"=\r" in data:  # a2b_qp passes over everything from a bare one to the next LF
+        data = data.replace(b"=\r\n", b"=\n").replace(b"=\r", b"=3D\r")
     return binascii.a2b_qp(data)
 
 
@@ -107,16 +133,17 @@ def begins_uuencode(chunks: Iterable[bytes]) -> bool:
 
 
 def uuencode_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Uuencode decoded from its begin line to its end line."""
-    rest = b""
+    """Uuencode decoded from its begin line to its end line, or to where it is nothing but short broken lines."""
+    rest, odd = b"", _UU_ODD_LINES
     for chunk in _after_begin(chunks):
-        *lines, rest = (rest + chunk).split(b"\n")
-        rest = rest[: _UU_LINE_BYTES + 1]
-        decoded, ended = _uu_lines(lines)
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        rest = data[end : end + _UU_LINE_BYTES + 1]
+        decoded, odd = _uu_lines(data[:end], odd)
         yield decoded
-        if ended:
+        if not odd:
             return
-    yield _uu_lines([rest])[0]
+    yield _uu_lines(rest + b"\n", odd)[0]
 
 
 def _after_begin(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -139,20 +166,33 @@ def _after_begin(chunks: Iterable[bytes]) -> Iterator[bytes]:
             rest, within_line = b"", True
 
 
-def _uu_lines(lines: Iterable[bytes]) -> tuple[bytes, bool]:
+def _uu_lines(data: bytes, odd: int) -> tuple[bytes, int]:
+    """Decode whole lines; also how many more short and odd ones there may be, 0 behind the end line."""
     out: list[bytes] = []
-    for raw in lines:
-        line = raw.rstrip(b"\r")[:_UU_LINE_BYTES]
-        if line[:3] == b"end" and line.strip() == b"end":
-            return b"".join(out), True
-        if not line:
+    at = 0
+    while at < len(data):
+        run = _UU_RUN.match(data, at)
+        if run:
+            out.append(pybase64.b64decode(_UU_LENGTH.sub(b"", run[0]).translate(_UU_TO_BASE64, b"\r\n")))
+            at = run.end()
             continue
-        try:
-            out.append(binascii.a2b_uu(line))
-        except binascii.Error:
-            # encoders that pad a short last line differently: as many characters as its length octet says
-            octets = ((line[0] - 32) & 63) * 4 // 3 + 2
-            if octets < len(line):
-                with contextlib.suppress(binascii.Error):
-                    out.append(binascii.a2b_uu(line[:octets]))
-    return b"".join(out), False
+        end = data.index(b"\n", at)
+        line = data[at : min(end, at + _UU_LINE_BYTES)].rstrip(b"\r")
+        at = end + 1
+        odd -= len(line) < _UU_SHORT_BYTES
+        if not odd or (line[:3] == b"end" and line.strip() == b"end"):
+            return b"".join(out), 0
+        out.append(_uu_line(line))
+    return b"".join(out), odd
+
+
+def _uu_line(line: bytes) -> bytes:
+    """An odd line: the last one, one without its trailing spaces, one with something behind it, or none at all."""
+    if not line:
+        return b""
+    with contextlib.suppress(binascii.Error):
+        return binascii.a2b_uu(line)
+    # encoders that pad a short last line differently: as many characters as its length octet says
+    with contextlib.suppress(binascii.Error):
+        return binascii.a2b_uu(line[: ((line[0] - 32) & 63) * 4 // 3 + 2])
+    return b""

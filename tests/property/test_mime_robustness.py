@@ -122,6 +122,7 @@ def test_where_chunks_are_cut_changes_nothing(noise: bytes, cuts: list[int], dat
             st.just(noise),
             st.lists(st.sampled_from([bytes([octet]) for octet in alphabet]), max_size=120).map(b"".join),
             st.just(base64.encodebytes(noise)),
+            st.just(base64.encodebytes(noise).rstrip()),
             st.just(quopri.encodestring(noise)),
             st.just(b"junk\nbegin 644 x\n" + noise + b"\nend\n"),
         )
@@ -139,6 +140,7 @@ def test_where_chunks_are_cut_changes_nothing(noise: bytes, cuts: list[int], dat
 @settings(deadline=None)
 def test_what_is_encoded_comes_back(content: bytes) -> None:
     assert b"".join(base64_chunks([base64.encodebytes(content)])) == content
+    assert b"".join(base64_chunks([base64.encodebytes(content).rstrip()])) == content
     assert b"".join(quoted_printable_chunks([quopri.encodestring(content)])) == content
 
 

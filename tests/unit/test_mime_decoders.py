@@ -13,6 +13,7 @@ import pytest
 
 from ingest.mime.decoders import decoded
 from ingest.mime.octets import CHUNK_BYTES
+from ingest.mime.transfer import base64_chunks
 from ingest.models import Part
 
 
@@ -53,6 +54,15 @@ def test_base64_gives_the_best_that_decodes(raw: bytes, data: bytes) -> None:
     assert decode("base64", raw) == data
 
 
+@pytest.mark.parametrize("octets", range(170, 182))
+@pytest.mark.parametrize("cut", [0, 1, 60, 76, 77, 78, 79, 80])
+def test_the_last_line_of_base64_needs_no_line_end(octets: int, cut: int) -> None:
+    data = bytes(range(octets))
+    raw = base64.encodebytes(data).replace(b"\n", b"\r\n").rstrip()
+    assert decode("base64", raw) == data
+    assert b"".join(base64_chunks([raw[:cut], raw[cut:]])) == data
+
+
 @pytest.mark.parametrize(
     ("raw", "data"),
     [
@@ -89,6 +99,19 @@ def test_uuencode_that_breaks_off_gives_what_came() -> None:
 def test_lines_that_are_no_uuencode_are_passed_over() -> None:
     raw = uuencoded(b"x" * 45).replace(b"`\n", b"\xff\xff\xff\n`\n")
     assert decode("x-uuencode", raw) == b"x" * 45
+
+
+def test_uuencode_of_lines_of_any_length_is_decoded() -> None:
+    data = bytes(range(256)) * 4
+    lines = [binascii.b2a_uu(data[at : at + at % 46], backtick=bool(at % 2)) for at in range(900)]
+    plain = b"".join(data[at : at + at % 46] for at in range(900))
+    assert decode("x-uuencode", b"begin 644 x\n" + b"".join(lines) + b"`\nend\n") == plain
+
+
+def test_padding_within_base64_is_damage_when_it_comes_thousands_of_times() -> None:
+    raw = b"YQ==\n" * 65_536
+    assert decode("base64", raw) == b"a" * 65_536
+    assert decode("base64", raw + b"YQ==YWJjYQ==") == b"a" * 65_536 + base64.b64decode(b"YQYWJjYQ")
 
 
 @pytest.mark.parametrize("name", ["7bit", "8bit", "binary", "x-klingon", ""])

@@ -93,6 +93,13 @@ def test_twice_of_a_construct_takes_at_most_about_twice_the_steps(construct: str
     assert steps_of(lambda: read_all(twice)) < 2.5 * steps_of(lambda: read_all(once))
 
 
+@pytest.mark.parametrize("line", [b"x\n", b"_\n", b"!AAAA\n", b"~~\n"])
+def test_short_lines_that_are_no_whole_ones_end_uuencode_when_there_are_thousands(line: bytes) -> None:
+    raw = b"Content-Type: a/b\r\nContent-Transfer-Encoding: uuencode\r\n\r\nbegin 644 x\n" + line * 100_000
+    assert read_all(raw) < len(raw)
+    assert steps_of(lambda: read_all(raw)) < 100_000
+
+
 def test_many_long_boundaries_among_lines_of_dashes_cost_less_than_two_steps_an_octet() -> None:
     outer = [b"%03d" % level + b"x" * 250 for level in range(40)]
     raw = b"".join(b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n" % (each, each) for each in outer)
