@@ -18,6 +18,7 @@ class MimeLimits:
         headers: fields of one header block; the rest is dropped.
         header_bytes: one field's value; the rest of it is cut.
         header_block_bytes: one header block; the rest of it is dropped.
+        all_headers_bytes: all header blocks together; the rest of the message is one opaque attachment.
         addresses: mailboxes of one field; the rest is dropped.
         comment_depth: comments within each other in an address field; there the field is cut.
         references: message ids of one field; the rest is dropped.
@@ -36,6 +37,7 @@ class MimeLimits:
     headers: int = 1000
     header_bytes: int = 102_400
     header_block_bytes: int = 1_048_576
+    all_headers_bytes: int = 8_388_608
     addresses: int = 1000
     comment_depth: int = 32
     references: int = 1000

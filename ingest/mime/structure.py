@@ -83,6 +83,7 @@ class Structure:
         self._boundaries: dict[bytes, int] = {}
         self._leaf: Leaf | None = None
         self._parts = 0
+        self._header_bytes = 0
         self._messages = 0
         self._empty_line = (-1, -1)
         self._picks: dict[str, tuple[Leaf, bool]] = {}
@@ -123,7 +124,7 @@ class Structure:
             container = self._stack[-1] if self._stack else None
             number, prefix, parent = self._place(container)
             self._parts += 1
-            if self._parts > self._limits.parts:
+            if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number
             fields, start, scan_on = self._header(at, where)
@@ -176,6 +177,7 @@ class Structure:
             if cut:
                 start, scan_on = max(cut.at + 1, at), cut.at
                 block = block[: start - at]
+        self._header_bytes += len(block)
         fields = split_fields(block, self._limits, self._log, where)
         if fields.octets < len(block):  # the empty line is missing: what is no field is content
             start = at + fields.octets
@@ -210,8 +212,8 @@ class Structure:
         return True
 
     def _give_up(self, number: str, parent: str | None, at: int) -> int:
-        """Too many parts: the rest, its headers included, is one opaque leaf."""
-        self._log.note(DefectCode.TOO_MANY_PARTS, number)
+        """Too many parts, or too much of headers: the rest, its own headers included, is one opaque leaf."""
+        self._log.note(DefectCode.TOO_MANY_PARTS, number, f"behind {self._header_bytes} octets of headers")
         leaf = Leaf(number, parent, PartHeader("application/octet-stream", None, None, None, None, "binary", ""), at)
         self.leaves.append(leaf)
         self._leaf = leaf

@@ -251,6 +251,12 @@ def test_parts_beyond_the_limit_are_one_opaque_attachment_with_all_the_rest() ->
     assert codes(message) == ["too_many_parts"]
 
 
+def test_headers_beyond_the_limit_for_all_of_them_leave_the_rest_in_one_opaque_attachment() -> None:
+    message = read(multipart("mixed", *[binary_part(f"{n}.pdf") for n in range(9)]), MimeLimits(all_headers_bytes=200))
+    assert [part.content_type for part in message.attachments] == ["application/pdf"] * 2 + ["application/octet-stream"]
+    assert codes(message) == ["too_many_parts"]
+
+
 def test_defects_are_limited_and_the_last_says_so() -> None:
     broken = "Content-Type: x\nContent-Transfer-Encoding: y\n\nabc"
     message = read(multipart("mixed", *[broken] * 9), MimeLimits(defects=5))
