@@ -39,7 +39,23 @@ _CODES: Mapping[bytes, type[IngestError]] = {
 _WORDINGS: Sequence[tuple[re.Pattern[bytes], type[IngestError]]] = (
     (re.compile(rb"too many|exceed|rate limit|too (often|frequent|soon)|\bwait\b|throttl", re.IGNORECASE), SlowDown),
     (re.compile(rb"\block|in use|\bbusy\b|another (session|connection|client)", re.IGNORECASE), MaildropBusy),
-    (re.compile(rb"temporar|try (again|later)|unavailable|internal|time(d )?-?out", re.IGNORECASE), ServerTemporary),
+    (
+        re.compile(
+            rb"temporar|try again|\b(later|retry)\b|unavailable|not available|internal|time(d )?-?out|maintenance"
+            rb"|overload|memory|crash|not respond|\bback-?end|database|\bldap\b"
+            rb"|(server|system|service|storage|disk|i/o|network|connection) "
+            rb"(is )?(error|fail|problem|trouble|refused|lost|closed|reset|down|gone)"
+            rb"|(can ?not|can't|could not|unable to|failed to) (connect|contact|reach|open|access|read|scan)",
+            re.IGNORECASE,
+        ),
+        ServerTemporary,
+    ),
+)
+# Of a login: what is wrong is how it was tried. These name neither user nor password.
+_NOT_SO = re.compile(
+    rb"\bcommand\b|mechanism|authentication type|not (supported|implemented)|unsupported|syntax"
+    rb"|\b(ssl|s?tls|starttls)\b|(plain|clear)-?text",
+    re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(
     rb"password|invalid|auth|denied|unknown|incorrect|credential|never heard|log ?in", re.IGNORECASE
@@ -57,8 +73,9 @@ class Cleaner:
     def hide(self, *secrets: bytes) -> None:
         """From now on these show as a mask, in whatever case a server repeats them."""
         # They are looked for in printable form, since that is what is left of the text then.
-        shown = sorted({secret.translate(_PRINTABLE) for secret in secrets if secret}, key=len, reverse=True)
-        self._hidden += [re.compile(re.escape(secret), re.IGNORECASE) for secret in shown]
+        # White space at its ends went with that of the text.
+        shown = sorted({secret.strip().translate(_PRINTABLE) for secret in secrets}, key=len, reverse=True)
+        self._hidden += [re.compile(re.escape(secret), re.IGNORECASE) for secret in shown if secret]
 
     def __call__(self, text: bytes) -> str:
         text = text.strip().translate(_PRINTABLE)
@@ -94,6 +111,8 @@ def _kind(command: Command | None, text: bytes) -> type[IngestError]:
     for wording, meant in _WORDINGS:
         if wording.search(text):
             return meant
+    if command in _LOGIN and _NOT_SO.search(text):
+        return ServerRefused
     match command:
         case Command.PASS | Command.APOP | Command.AUTH:
             return CredentialsRejected
