@@ -18,6 +18,7 @@ from ingest.errors import (
     MessageRefused,
     ProtocolError,
     ServerRefused,
+    ServerTemporary,
     TlsNotOffered,
 )
 from ingest.models import Auth, Capabilities, Listing, MessageRef, Secret, Tls
@@ -180,22 +181,30 @@ class Session:
     ) -> Generator[Retrieved | Refused | TooLarge, None, None]:
         """RETR each message into a spool of its own, in order, sent ahead where the server pipelines.
 
-        Ends after TooLarge. A refusal that is not the message's own (busy, slow down, temporary) is raised. Closing
-        the iterator early breaks the session unless nothing was under way.
+        Ends after TooLarge. A refusal that is not the message's own is raised: busy and slow down at once, a temporary
+        one behind the other messages, which must not wait for this one, unless most are refused so. Closing the
+        iterator early breaks the session unless nothing was under way.
         """
+        handed, troubles = 0, list[IngestError]()
         requests = [Request(Command.RETR, (b"%d" % ref.number,), ref.size) for ref in refs]
         with self._exchange.whole():
             for index, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
-                if not reply.ok:
-                    error = self._refusal(reply)
-                    if not isinstance(error, MessageRefused):
-                        raise error
+                if reply.ok:
+                    result = self._spool(refs[index], open_spool(), max_bytes)
+                    yield result
+                    if isinstance(result, TooLarge):
+                        return
+                    handed += 1
+                    continue
+                error = self._refusal(reply)
+                if isinstance(error, MessageRefused):
                     yield Refused(refs[index], error)
                     continue
-                result = self._spool(refs[index], open_spool(), max_bytes)
-                yield result
-                if isinstance(result, TooLarge):
-                    return
+                troubles.append(error)
+                if not isinstance(error, ServerTemporary) or len(troubles) > handed + 1:
+                    raise error
+            if troubles:
+                raise troubles[0]
 
     def headers(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:
         """TOP n 0 of each message: its header block, or None where the server does not give it.
@@ -282,11 +291,15 @@ class Session:
         self._exchange.send(Request(command, arguments))
         challenges = 0
         while isinstance(event := self._exchange.event(), Challenge):
-            # PLAIN has one response; a server that wants more is told that we give up (RFC 5034, 4).
+            # PLAIN has one response; a server that wants more is told that we give up (RFC 5034, 4), once.
+            if challenges > 1:
+                raise ProtocolError("a challenge after AUTH was cancelled")
             self._exchange.respond(b"*" if challenges else response)
             challenges += 1
         if not isinstance(event, Reply):
             raise ProtocolError("no reply to AUTH")
+        if challenges > 1:
+            raise ProtocolError("the server was not content with the one response of SASL PLAIN")
         return event
 
     def _tops(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:

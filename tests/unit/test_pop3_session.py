@@ -177,9 +177,20 @@ def test_a_server_that_ignores_the_initial_response_gets_it_again_and_no_third_t
         (b"*\r\n", b"-ERR cancelled\r\n"),
         capabilities=CAPA,
     )
-    with pytest.raises(CredentialsRejected):
+    with pytest.raises(ProtocolError):
         session.login("u", Secret("pw"), Auth.PLAIN)
     assert stream.finished
+
+
+def test_a_server_that_challenges_without_end_is_left() -> None:
+    more = b"+ more?\r\n"
+    session, stream = started(
+        (b"AUTH PLAIN AHUAcHc=\r\n", more), (b"AHUAcHc=\r\n", more), (b"*\r\n", more), capabilities=CAPA
+    )
+    with pytest.raises(ProtocolError):
+        session.login("u", Secret("pw"), Auth.PLAIN)
+    assert stream.finished
+    assert session.broken
 
 
 def test_user_and_pass_share_a_flight_only_where_the_server_pipelines() -> None:
@@ -431,11 +442,29 @@ def test_a_refused_message_does_not_stop_the_ones_behind_it(text: bytes) -> None
     assert text_of(came) == b"Subject: 2\r\n\r\n.dot\r\n"
 
 
-def test_a_refusal_that_is_the_host_s_fault_is_raised() -> None:
-    session = opened(pipelined((retr(1, 2), b"-ERR [SYS/TEMP] disk trouble\r\n" + mail(2))))
-    with pytest.raises(ServerTemporary):
+@pytest.mark.parametrize("text", [b"[IN-USE] by another", b"[LOGIN-DELAY] slow down"])
+def test_a_refusal_that_is_not_the_message_s_fault_is_raised(text: bytes) -> None:
+    session = opened(pipelined((retr(1, 2), b"-ERR " + text + b"\r\n" + mail(2))))
+    with pytest.raises((MaildropBusy, SlowDown)):
         list(session.retrieve(refs(2), MemorySpool, max_bytes=1000))
     assert session.broken
+
+
+def test_a_message_that_is_refused_for_now_is_told_of_behind_the_others() -> None:
+    session = opened(pipelined((retr(1, 2), b"-ERR [SYS/TEMP] internal error\r\n" + mail(2))))
+    results = session.retrieve(refs(2), MemorySpool, max_bytes=1000)
+    assert text_of(next(results)) == b"Subject: 2\r\n\r\n.dot\r\n"
+    with pytest.raises(ServerTemporary):
+        next(results)
+    assert not session.broken
+
+
+def test_when_most_messages_are_refused_for_now_no_more_are_asked_for() -> None:
+    stream = lockstep(*((retr(number), b"-ERR [SYS/TEMP] disk trouble\r\n") for number in (1, 2)))
+    session = opened(stream)
+    with pytest.raises(ServerTemporary):
+        list(session.retrieve(refs(9), MemorySpool, max_bytes=1000))
+    assert stream.finished
 
 
 def test_the_cap_holds_on_the_octets_received_whatever_list_said() -> None:
