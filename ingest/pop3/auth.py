@@ -62,6 +62,8 @@ def _octets(name: str, value: str) -> bytes:
         raise AccountMisconfigured(f"the {name} is empty")
     if any(character in value for character in "\r\n\0"):
         raise AccountMisconfigured(f"the {name} contains CR, LF or NUL", todo="a file's last line end does not belong")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise AccountMisconfigured(f"the {name} is no Unicode text")
     return value.encode()
 
 

@@ -8,6 +8,7 @@ from ingest.models import Capabilities
 
 UNKNOWN = Capabilities(known=False)
 _DIGITS = 9
+_SHOWN_CHARACTERS = 200
 
 
 def parse_capabilities(body: bytes) -> Capabilities:
@@ -18,11 +19,12 @@ def parse_capabilities(body: bytes) -> Capabilities:
         if name.isascii() and name.isprintable() and name:
             found.setdefault(name.upper(), arguments)
     implementation = " ".join(found.get("IMPLEMENTATION", ()))
+    printable = implementation.isascii() and implementation.isprintable()
     return Capabilities(
         known=True,
         names=frozenset(found),
         sasl=frozenset(mechanism.upper() for mechanism in found.get("SASL", ())),
-        implementation=implementation if implementation.isascii() and implementation else None,
+        implementation=(printable and implementation[:_SHOWN_CHARACTERS]) or None,
         login_delay_s=_number(found.get("LOGIN-DELAY", ())),
         expire_days=_number(found.get("EXPIRE", ())),
     )

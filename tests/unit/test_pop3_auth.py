@@ -75,6 +75,13 @@ def test_what_would_be_two_commands_is_refused_without_being_shown(auth: Auth, b
         assert not bad or bad not in str(refused.value)
 
 
+def test_half_a_character_is_refused_without_being_shown() -> None:
+    for name, user, secret in (("user name", "a\ud800", "pw"), ("password", "u", "a\ud800")):
+        with pytest.raises(AccountMisconfigured, match=name) as refused:
+            plan(Auth.AUTO, PLAIN, user=user, password=Secret(secret))
+        assert refused.value.__context__ is None
+
+
 def test_letters_beyond_ascii_go_as_utf_8() -> None:
     found = plan(Auth.USER, BARE, user="jürgen", password=Secret("schlüssel"))
     assert found.commands == ((Command.USER, ("jürgen".encode(),)), (Command.PASS, ("schlüssel".encode(),)))

@@ -36,3 +36,8 @@ def test_expire_never_is_no_expiry_and_expire_0_is_one() -> None:
 
 def test_numbers_beyond_reason_are_none() -> None:
     assert parse_capabilities(b"LOGIN-DELAY " + b"9" * 5000 + b"\r\n").login_delay_s is None
+
+
+def test_an_implementation_that_would_steer_a_terminal_is_none_and_a_long_one_is_cut() -> None:
+    assert parse_capabilities(b"IMPLEMENTATION a\x1b[2Jb\r\n").implementation is None
+    assert parse_capabilities(b"IMPLEMENTATION " + b"x" * 5000).implementation == "x" * 200
