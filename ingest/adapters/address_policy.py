@@ -3,7 +3,7 @@
 Rules of this room:
 - Accounts are data from elsewhere: without this policy one could make a worker talk to what only we can reach.
 - An IPv6 address that carries an IPv4 address is judged by both; outside of 2000::/3 nothing is reachable by right.
-- `allowed` (MAILSLUICE_ALLOWED_NETWORKS) lifts the ban, for the address itself or for the one it carries.
+- `allowed` (MAILSLUICE_ALLOWED_NETWORKS) lifts the ban, for the address itself or for each one that it carries.
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ _COMPATIBLE = IPv6Network("::/96")
 def why_forbidden(address: str, allowed: Iterable[Network]) -> str | None:
     """What speaks against connecting to this address, None if nothing does."""
     found = ip_address(address)
-    carried = _carried(found)
-    if any(candidate in network for network in allowed for candidate in (found, *carried)):
+    allowed, carried = tuple(allowed), _carried(found)
+    if _within(found, allowed):
         return None
     for candidate in carried:
-        if why := _banned(candidate):
+        why = None if _within(candidate, allowed) else _banned(candidate)
+        if why:
             return f"{why}, as {candidate}"
+    if carried and all(_within(candidate, allowed) for candidate in carried):
+        return None
     # These three are only wrappings; what they lie in is reserved, what they carry is fine.
     if isinstance(found, IPv6Address) and (found.ipv4_mapped or found.teredo or found in _NAT64):
         return None
@@ -83,6 +86,10 @@ def _carried(address: Address) -> tuple[IPv4Address, ...]:
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return (IPv4Address(int(address) & 0xFFFFFFFF),)
     return ()
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _banned(address: Address) -> str | None:

@@ -9,6 +9,7 @@ Rules of this room:
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import ssl
 import threading
@@ -38,7 +39,7 @@ class TcpDialer:
     """Opens connections. Safe to share between threads.
 
     Args:
-        connect_timeout_s: for all addresses together, and again for the TLS handshake. The resolver has its own.
+        connect_timeout_s: for the name, for all its addresses together, and for the TLS handshake, each.
         ca_file: CA bundle where the account names none; None takes the system's.
         allowed_networks: CIDRs that hosts may resolve to although private (MAILSLUICE_ALLOWED_NETWORKS).
     """
@@ -73,12 +74,13 @@ class TcpDialer:
         if "\0" in host:
             raise AccountMisconfigured(f"host {host!r} is not a host name")  # the resolver would read half of it
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = self._look_up(host, port)
+        except TimeoutError:
+            raise HostUnreachable(f"host {host} does not resolve in {self._connect_timeout_s:.0f} s") from None
         except socket.gaierror as error:
             raise HostUnreachable(f"host {host} does not resolve", todo=error.strerror or "") from error
         except (UnicodeError, ValueError) as error:
             raise AccountMisconfigured(f"host {host!r} is not a host name") from error
-        addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
         for address in addresses:
             if why := why_forbidden(address, self._allowed):
                 raise AccountMisconfigured(
@@ -86,6 +88,26 @@ class TcpDialer:
                     todo="if it is yours, add its network to MAILSLUICE_ALLOWED_NETWORKS",
                 )
         return addresses
+
+    def _look_up(self, host: str, port: int) -> list[str]:
+        """The resolver has no deadline of its own: it runs in a thread, which is left behind when it takes too long."""
+        answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                answers.put(list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)))
+            except Exception as error:  # noqa: BLE001  # raised below
+                answers.put(error)
+
+        threading.Thread(target=ask, name="resolver", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self._connect_timeout_s)
+        except queue.Empty:
+            raise TimeoutError from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _connect(self, host: str, port: int, addresses: list[str]) -> tuple[socket.socket, str]:
         deadline = time.monotonic() + self._connect_timeout_s
@@ -128,7 +150,7 @@ class TcpDialer:
             if context is None:
                 try:
                     context = ssl.create_default_context(cafile=ca_file)
-                except OSError as error:
+                except (OSError, ValueError) as error:
                     raise AccountMisconfigured(f"CA file {ca_file} can't be used: {_why(error)}") from error
                 context.minimum_version = ssl.TLSVersion.TLSv1_2
                 self._contexts[ca_file] = context
@@ -231,10 +253,10 @@ def _certificate_error(host: str, error: ssl.SSLCertVerificationError) -> Certif
     return CertificateRejected(f"certificate of {host} is refused: {error.verify_message}")
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError | ValueError) -> str:
     """One line, without numbers and source lines."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
-    return error.strerror or str(error) or type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

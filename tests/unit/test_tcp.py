@@ -329,3 +329,25 @@ def test_a_forbidden_address_is_never_connected_to(host: str) -> None:
 def test_a_missing_ca_file_is_a_wrong_account(tmp_path: Path) -> None:
     with pytest.raises(AccountMisconfigured, match=r"CA file .*absent\.pem can't be used: No such file"):
         dialer().dial("127.0.0.1", 995, tls=Tls.IMPLICIT, ca_file=str(tmp_path / "absent.pem"))
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answer.wait() and [])
+    try:
+        with pytest.raises(HostUnreachable, match=r"pop\.example does not resolve in 0 s"):
+            TcpDialer(0.05).dial("pop.example", 995, tls=Tls.NONE, ca_file=None)
+    finally:
+        answer.set()
+
+
+def test_one_forbidden_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 995)) for address in ("93.184.216.34", "10.0.0.7")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
+    with pytest.raises(AccountMisconfigured, match=r"resolves to 10\.0\.0\.7"):
+        TcpDialer(1).dial("pop.example", 995, tls=Tls.NONE, ca_file=None)
+
+
+def test_a_ca_file_that_is_no_path_is_the_account_s_fault() -> None:
+    with pytest.raises(AccountMisconfigured, match="CA file"):
+        TcpDialer(1, allowed_networks=LOOPBACK).dial("127.0.0.1", 9, tls=Tls.IMPLICIT, ca_file="\0")

@@ -70,3 +70,9 @@ def test_allowed_networks_lift_the_ban(address: str) -> None:
     allowed = [ip_network("10.0.0.0/24"), ip_network("fd12::/16")]
     assert why_forbidden(address, allowed) is None
     assert why_forbidden("10.0.1.7", allowed) == "private"
+
+
+def test_of_two_addresses_that_one_carries_both_must_be_allowed() -> None:
+    teredo = "2001:0:a00:1:0:0:5601:5601"  # server 10.0.0.1, client 169.254.169.254
+    assert why_forbidden(teredo, [ip_network("10.0.0.0/24")]) == "a metadata service, as 169.254.169.254"
+    assert why_forbidden(teredo, [ip_network("10.0.0.0/24"), ip_network("169.254.0.0/16")]) is None
