@@ -33,6 +33,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
@@ -54,6 +55,7 @@ _SMALL_BYTES = 1 << 20  # up to here a body leaves in one send, and does not wai
 _BUSY = frozenset({408, 409, 425, 429})
 _BUSY_CODES = frozenset({"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
 _FULL = 507
+_LONGEST_WAIT_S = 86_400.0
 _CONDITION_UNKNOWN = frozenset({"NotImplemented", "501"})
 _EXISTS = frozenset({"PreconditionFailed", "412"})
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
@@ -64,6 +66,8 @@ _TRANSPORT: dict[type[BotoCoreError], str] = {
     EndpointConnectionError: "nobody answers there",
     ConnectionClosedError: "the connection was closed",
 }
+
+_PASSING = (ConnectionError, HTTPClientError, IncompleteReadError, CredentialRetrievalError, MetadataRetrievalError)
 
 _TODO = {
     "NoSuchBucket": "create the bucket, or correct MAILSLUICE_STORAGE_URL",
@@ -177,8 +181,11 @@ class S3Store:
             if _code(refusal.__cause__) in _MISSING:
                 return None
             raise
-        metadata = {name.lower(): unquote(value) for name, value in found["Metadata"].items()}
-        return ObjectInfo(found["ContentLength"], metadata)
+        metadata = {name.lower(): unquote(value) for name, value in found.get("Metadata", {}).items()}
+        size = found.get("ContentLength")
+        if size is None:
+            raise StoreRefused(f"{self._where}: HEAD tells no size", todo="see whether a proxy drops Content-Length")
+        return ObjectInfo(size, metadata)
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
@@ -224,7 +231,8 @@ class S3Store:
         except ClientError as error:
             raise _of_answer(error, self._where) from error
         except BotoCoreError as error:
-            raise _of_transport(error, self._where) from error
+            ours = error.kwargs.get("error")  # what a body raised while it was sent: a lost lease, a spool's disk
+            raise ours if isinstance(ours, IngestError) else _of_transport(error, self._where) from error
 
 
 class _Download(io.RawIOBase):
@@ -267,10 +275,15 @@ def _of_answer(error: ClientError, where: str) -> IngestError:
     message = str(error.response.get("Error", {}).get("Message", ""))
     if code in _BUSY_CODES or status in _BUSY or (status >= 500 and status not in (501, _FULL)):  # noqa: PLR2004 - HTTP
         after = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-        return StoreUnavailable(f"{where}: {status} {code}", after_s=float(after) if after.isdecimal() else None)
+        return StoreUnavailable(f"{where}: {status} {code}", after_s=_seconds(after))
     if status == _FULL:
         return StoreRefused(f"{where}: no space left", todo="free space in the store")
     return StoreRefused(f"{where}: {code}: {_one_line(message)}", todo=_TODO.get(code, "see the store's own log"))
+
+
+def _seconds(text: str) -> float | None:
+    """What Retry-After asks for, if it is a number: of days, nobody means it."""
+    return min(float(text), _LONGEST_WAIT_S) if text.isdecimal() else None
 
 
 def _of_transport(error: BotoCoreError, where: str) -> IngestError:
@@ -282,7 +295,7 @@ def _of_transport(error: BotoCoreError, where: str) -> IngestError:
         )
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreRefused(f"{where}: {_one_line(error)}", todo="set AWS_CA_BUNDLE, or renew the certificate")
-    if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError | CredentialRetrievalError):
+    if isinstance(error, _PASSING):
         text = next((text for kind, text in _TRANSPORT.items() if isinstance(error, kind)), _one_line(error))
         return StoreUnavailable(f"{where}: {text}", todo="is the store up, and the endpoint right?")
     return StoreRefused(f"{where}: {_one_line(error)}", todo="correct MAILSLUICE_STORAGE_URL or the AWS settings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from objects import key_of, put, s3_store
 from servers.seaweed import SeaweedServer
 
 from ingest.adapters.s3_store import S3Store, s3_client
-from ingest.errors import ConfigurationError, Retry, StoreRefused, StoreUnavailable
+from ingest.errors import ConfigurationError, LeaseLost, Retry, StoreRefused, StoreUnavailable
 
 
 def test_s3_urls_name_bucket_prefix_and_key(s3_store_url: str) -> None:
@@ -150,6 +151,13 @@ class _Scripted(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_HEAD(self) -> None:
+        status, _, headers = self.server.script.pop(0)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
         """Quiet."""
 
@@ -198,13 +206,14 @@ def test_two_writers_in_conflict_are_a_reason_to_try_again(monkeypatch: pytest.M
         put(store, b"hello")
 
 
-def test_a_busy_store_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("said", "after_s"), [("7", 7), ("9" * 400, 86_400), ("Wed, 21 Oct 2026", None)])
+def test_a_busy_store_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch, said: str, after_s: float | None) -> None:
     with (
-        answering(monkeypatch, (503, "SlowDown", {"Retry-After": "7"})) as (store, seen),
+        answering(monkeypatch, (503, "SlowDown", {"Retry-After": said})) as (store, seen),
         pytest.raises(StoreUnavailable, match="503 SlowDown") as caught,
     ):
         put(store, b"hello")
-    assert caught.value.after_s == 7
+    assert caught.value.after_s == after_s
     assert len(seen) == 1, "one layer of retries, and it is not this one"
 
 
@@ -227,6 +236,45 @@ def test_the_bodys_own_hash_is_signed_until_the_store_shows_that_it_checks_ours(
     signed = [headers["X-Amz-Content-SHA256"] for headers in seen]
     assert signed == [hello.hexdigest(), hello.hexdigest(), "UNSIGNED-PAYLOAD", hello.hexdigest()]
     assert all("x-amz-checksum-sha256" in headers["Authorization"] for headers in seen)
+
+
+class _Lost(io.RawIOBase):
+    """A body of 2 MiB whose reader finds out that the lease is lost."""
+
+    at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: 2 << 20}[whence]
+        return self.at
+
+    def readinto(self, target: object, /) -> int:
+        raise LeaseLost("another poller took over")
+
+
+def test_what_a_body_raises_on_its_way_is_not_the_stores_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(b"hello").digest()
+    checked = (200, "", {"x-amz-checksum-sha256": base64.b64encode(digest).decode()})
+    with answering(monkeypatch, checked) as (store, _):
+        put(store, b"hello")
+        with pytest.raises(LeaseLost):
+            store.put("raw/k", io.BufferedReader(_Lost()), size=2 << 20, sha256=digest, content_type="a/b", metadata={})
+
+
+def test_a_head_without_a_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        answering(monkeypatch, (200, "", {"Transfer-Encoding": "chunked"})) as (store, _),
+        pytest.raises(StoreRefused, match="HEAD tells no size"),
+    ):
+        store.head("raw/k")
 
 
 def test_a_large_body_waits_for_the_stores_consent_and_a_small_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
