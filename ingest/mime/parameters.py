@@ -17,7 +17,8 @@ from urllib.parse import unquote_to_bytes
 
 from ingest.mime.charsets import decode_text
 
-_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL)
+_COMMENT = re.compile(r"\([^()]*+\)")
+_PARAMETER = re.compile(r';(?:\s|\([^()]*+\))*+([^\s=;"]++)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL)
 _SECTION = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?", re.ASCII)
 _FREE_TEXT = frozenset({"name", "filename"})
 _CACHED_CHARS = 200
@@ -41,11 +42,16 @@ def parse_parameters(raw: str, limit: int) -> Parameterised:
     return _cached(raw, limit) if len(raw) <= _CACHED_CHARS else _parse(raw, limit)
 
 
+def without_comments(value: str) -> str:
+    """A value without the comments in it; those within each other are not looked for."""
+    return _COMMENT.sub(" ", value) if "(" in value else value
+
+
 def _parse(raw: str, limit: int) -> Parameterised:
     head, semicolon, _ = raw.partition(";")
     if "=" in head:  # parameters without a value before them
         head, raw, semicolon = "", ";" + raw, ";"
-    value = head.partition("(")[0].strip().lower()
+    value = "/".join(part.strip() for part in without_comments(head).partition("(")[0].lower().split("/", 1))
     if not semicolon:
         return Parameterised(value, _NO_PARAMETERS)
     plain: dict[str, str] = {}

@@ -14,7 +14,7 @@ from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.fields import Fields
 from ingest.mime.filenames import filename_of
 from ingest.mime.limits import MimeLimits
-from ingest.mime.parameters import EMPTY, parse_parameters
+from ingest.mime.parameters import EMPTY, parse_parameters, without_comments
 
 _TYPE = re.compile(r"[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}/[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}(?=\s|$)")
 _TOKEN = re.compile(r"[\s\"']*([!#-'*+\-.0-9A-Z^-~]{1,64})")
@@ -74,7 +74,7 @@ def read_part_header(
 def _encoding(raw: str | None, log: DefectLog, part: str | None) -> str:
     if not raw:
         return "7bit"
-    token = _TOKEN.match(raw)
+    token = _TOKEN.match(without_comments(raw))
     encoding = token[1].lower() if token else ""
     if not known(encoding):
         log.note(DefectCode.ENCODING_UNKNOWN, part, raw.strip())

@@ -39,6 +39,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "open angles": lambda n: b"To: " + b"<[" * n + b"\r\n\r\n",
     "groups": lambda n: b"To: " + b"a:" * n + b"\r\n\r\n",
     "parameters": lambda n: b"Content-Type: a/b" + b"; a=b" * n + b"\r\n\r\n",
+    "comments in a type": lambda n: b"Content-Type: " + b"(" * n + b"(c)" * n + b" / ;" + b" (" * n + b"\r\n\r\n",
     "parameter sections": lambda n: (
         b"Content-Type: a/b" + b"".join(b"; n*%d*=%%41" % at for at in range(n)) + b"\r\n\r\n"
     ),

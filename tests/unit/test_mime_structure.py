@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ingest.mime.decoders import decoded
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
@@ -215,6 +217,17 @@ def test_a_type_that_cannot_be_read_is_text() -> None:
     message = read("Content-Type: text\n\nhello")
     assert message.text is not None
     assert codes(message) == ["content_type_malformed"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["(c) multipart/mixed; boundary=b", "multipart (c) / mixed (c); (c) boundary=b", "multipart/mixed (c); boundary=b"],
+)
+def test_a_comment_hides_no_attachment(field: str) -> None:
+    part = "Content-Type: a/b; name=report (1).pdf\nContent-Transfer-Encoding: (c) base64\n\nYWJj\n"
+    message = read(f"Content-Type: {field}\n\n--b\n{part}--b--\n")
+    assert [(each.filename, each.encoding) for each in message.attachments] == [("report (1).pdf", "base64")]
+    assert codes(message) == []
 
 
 def test_the_first_of_two_content_types_counts() -> None:
