@@ -66,7 +66,8 @@ class DirectoryStore:
                     self._write_side(side, metadata)
                 _flush_directory(path.parent)  # whoever made it may not have come so far
                 return Put(self.url(key), existed=True)
-            self._prepare(path.parent)
+            if not self._swept or not path.parent.is_dir():
+                self._prepare(path.parent)
             with self._verified_copy(key, body, size, sha256) as fresh:
                 if metadata:
                     self._write_side(side, metadata)
