@@ -8,7 +8,6 @@ Rules of this file:
 from __future__ import annotations
 
 import binascii
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -24,10 +23,10 @@ _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with whit
 _QP_LOOSE_BREAK = re.compile(rb"=[ \t]{1,64}(?=\r?\n)")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\n]{0,1000}\n", re.MULTILINE)
 _UU_LINE_BYTES = 1024
-_UU_SHORT_BYTES = 32
+_UU_SHORT_BYTES = 48
 _UU_ODD_LINES = 2048  # short and odd: each may pass for more octets than it has, and costs time of its own
 _UU_WHOLE_LINE = b"|".join(rb"\x%02x[ -`]{%d}" % (32 + octets, octets // 3 * 4) for octets in range(3, 64, 3))
-_UU_RUN = re.compile(rb"(?:(?:" + _UU_WHOLE_LINE + rb"|[ `])?\r?\n)++")
+_UU_RUN = re.compile(rb"(?:(?:" + _UU_WHOLE_LINE + rb"|[ `])?\n)++")
 _UU_LENGTH = re.compile(rb"^.", re.MULTILINE)
 _UU_TO_BASE64 = bytes(_ALPHABET[(octet - 32) & 63] for octet in range(256))
 
@@ -168,12 +167,16 @@ def _after_begin(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _uu_lines(data: bytes, odd: int) -> tuple[bytes, int]:
     """Decode whole lines; also how many more short and odd ones there may be, 0 behind the end line."""
+    data = data.replace(b"\r\n", b"\n")
+    for nothing in (b"\n\n", b"\n \n", b"\n`\n"):
+        while nothing in data:  # each pass leaves half of a row of them
+            data = data.replace(nothing, b"\n")
     out: list[bytes] = []
     at = 0
     while at < len(data):
         run = _UU_RUN.match(data, at)
         if run:
-            out.append(pybase64.b64decode(_UU_LENGTH.sub(b"", run[0]).translate(_UU_TO_BASE64, b"\r\n")))
+            out.append(pybase64.b64decode(_UU_LENGTH.sub(b"", run[0]).translate(_UU_TO_BASE64, b"\n")))
             at = run.end()
             continue
         end = data.index(b"\n", at)
@@ -190,9 +193,10 @@ def _uu_line(line: bytes) -> bytes:
     """An odd line: the last one, one without its trailing spaces, one with something behind it, or none at all."""
     if not line:
         return b""
-    with contextlib.suppress(binascii.Error):
-        return binascii.a2b_uu(line)
     # encoders that pad a short last line differently: as many characters as its length octet says
-    with contextlib.suppress(binascii.Error):
-        return binascii.a2b_uu(line[: ((line[0] - 32) & 63) * 4 // 3 + 2])
+    for characters in (len(line), ((line[0] - 32) & 63) * 4 // 3 + 2):
+        try:
+            return binascii.a2b_uu(line[:characters])
+        except binascii.Error:
+            continue
     return b""
