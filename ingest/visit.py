@@ -167,12 +167,16 @@ class Visit:
             raise AccountMisconfigured(
                 f'first_poll = "{wanted}" needs UIDLs, and this server lists messages without', todo='set it to "all"'
             )
-        if wanted == "new":
-            if not self._listing.complete:
-                raise ListingFailed("the first listing is incomplete, so it can't be seeded")
-            self._remember(new)
-            return []
-        since = datetime.combine(date.fromisoformat(wanted), datetime.min.time(), UTC)
+        if wanted != "new":
+            return self._seed_before(datetime.combine(date.fromisoformat(wanted), datetime.min.time(), UTC), new)
+        if not self._listing.complete:
+            raise ListingFailed("the first listing is incomplete, so it can't be seeded")
+        # In one step: half a seeding would take the other half for new mail. Also of nothing: a ledger says "seeded".
+        self._commit([self._seeded(ref) for ref in new], None)
+        return []
+
+    def _seed_before(self, since: datetime, new: list[MessageRef]) -> list[MessageRef]:
+        """Seed what was received before, by the newest Received header; return what was not."""
         left: list[MessageRef] = []
         for at in range(0, len(new), _TOP_BATCH):
             old: list[MessageRef] = []
@@ -185,16 +189,15 @@ class Visit:
                 else:
                     left.append(ref)
                 self._beat()
-            self._remember(old)
+            if old:
+                self._commit([self._seeded(ref) for ref in old], None)
             if self._session.broken:
                 self.tally.more = True
                 break
         return left
 
-    def _remember(self, refs: Sequence[MessageRef]) -> None:
-        """Seed in one step: half a seeding would take the other half for new mail, or new mail for seeded."""
-        if refs:
-            self._commit([Record(self._digest(ref), NO_IDENTITY, Kind.SEEDED) for ref in refs], None)
+    def _seeded(self, ref: MessageRef) -> Record:
+        return Record(self._digest(ref), NO_IDENTITY, Kind.SEEDED)
 
     # What is too large
 

@@ -1,14 +1,14 @@
 """Values as Redis keeps them: an account's state as a hash, readable with HGETALL; an event as arguments of a script.
 
 Rules of this room:
-- In the hash an empty value stands for None, and a missing field is fresh.
+- In the hash an empty value stands for None; a missing or damaged field is fresh.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from ingest.errors import StateRefused
 from ingest.models import AccountState, OutgoingEvent
 
 
@@ -28,22 +28,19 @@ def encode_state(state: AccountState) -> dict[str, str]:
 
 
 def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
-    """The state behind a hash; StateRefused where a field makes no sense."""
-    try:
-        return _decoded(fields)
-    except ValueError as error:
-        raise StateRefused(f"an account's state is damaged: {error}", todo="mailsluice accounts resume ID") from None
-
-
-def _decoded(fields: Mapping[bytes, bytes]) -> AccountState:
-    text = {key.decode(): value.decode() for key, value in fields.items()}
+    """The state behind a hash. A field that makes no sense is fresh, too: the next poll that ends writes it anew."""
+    text = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in fields.items()}
 
     def number(name: str) -> float | None:
-        return float(text[name]) if text.get(name) else None
+        try:
+            value = float(text[name])
+        except (KeyError, ValueError):
+            return None
+        return value if math.isfinite(value) else None
 
     return AccountState(
-        failures=int(text.get("failures") or 0),
-        refusals=int(text.get("refusals") or 0),
+        failures=int(number("failures") or 0),
+        refusals=int(number("refusals") or 0),
         interval_s=number("interval_s"),
         first_poll_done=text.get("first_poll_done") == "1",
         last_outcome=text.get("last_outcome") or None,

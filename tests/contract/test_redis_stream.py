@@ -143,3 +143,13 @@ def test_trimming_and_giving_leases_back_work_in_a_redis_that_is_full(stream: St
 
 def test_trimming_where_there_is_no_stream_does_nothing(stream: Stream) -> None:
     assert stream.events.trim() == 0
+
+
+def test_a_damaged_state_is_taken_for_a_fresh_one_and_mended_by_the_next_poll(stream: Stream) -> None:
+    state = "t:{s0}:state:a"
+    stream.client.hset(state, mapping={"failures": "many", "interval_s": "\xff", "last_poll": "nan", "refusals": "2"})
+    grant = stream.lease.acquire("a")
+    assert grant is not None
+    assert grant.state == AccountState(refusals=2)
+    assert stream.lease.release("a", grant.token, due_in_s=1, state=grant.state)
+    assert stream.client.hget(state, "failures") == b"0"

@@ -8,6 +8,7 @@ import pytest
 from house import PASSWORD, House, house, mail
 
 from ingest import pipeline
+from ingest.errors import StateRefused
 from ingest.models import Kind, Outcome, Part
 from ingest.simulator.behaviour import Behaviour
 
@@ -187,3 +188,18 @@ def test_an_empty_message_becomes_an_event() -> None:
     with house(b"") as h:
         assert h.poll().events == 1
         assert h.events()[0]["data"]["size"] == 0
+
+
+def test_an_empty_maildrop_is_seeded_for_good_even_if_its_first_poll_can_not_write_what_it_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(*_: object, **__: object) -> bool:
+        raise StateRefused("planted")
+
+    with house() as h:
+        with monkeypatch.context() as patch:
+            patch.setattr(h.lease, "release", lost)
+            h.poll(account={"first_poll": "new"})
+        h.clock.forward(minutes=5)
+        h.maildrop.deliver(mail("new"))
+        assert h.poll().events == 1
