@@ -12,6 +12,7 @@ import pytest
 import trustme
 from pop3_scripts import ManualClock
 
+from ingest.adapters import tcp
 from ingest.adapters.tcp import TcpDialer
 from ingest.errors import (
     AccountMisconfigured,
@@ -136,6 +137,64 @@ def test_one_context_serves_all_connections_with_the_same_ca_file(authority: Aut
     assert shared._contexts[authority.file].minimum_version is ssl.TLSVersion.TLSv1_2
     assert shared._contexts[authority.file].verify_mode is ssl.CERT_REQUIRED
     assert shared._contexts[authority.file].check_hostname
+
+
+def resumed(shared: TcpDialer, host: str, port: int, ca_file: str) -> bool:
+    """Connect, read the greeting (TLS 1.3 sends its tickets before it), leave; whether a session was resumed."""
+    stream = shared.dial(host, port, tls=Tls.IMPLICIT, ca_file=ca_file)
+    assert stream.receive(100, 5) == b"+OK ready\r\n"
+    assert stream.tls is not None
+    reused = stream._socket.session_reused  # type: ignore[attr-defined]
+    stream.close()
+    return bool(reused)
+
+
+def test_a_tls_session_is_resumed_with_the_same_peer_under_the_same_ca_set_only(
+    authority: Authority, tmp_path: Path
+) -> None:
+    shared, copy = dialer(), tmp_path / "copy.pem"
+    copy.write_bytes(Path(authority.file).read_bytes())
+    with served(greet_over_tls(authority.server_context("localhost", "127.0.0.1"))) as port:
+        assert not resumed(shared, "localhost", port, authority.file)
+        assert resumed(shared, "localhost", port, authority.file)
+        assert not resumed(shared, "127.0.0.1", port, authority.file)
+        assert not resumed(shared, "localhost", port, str(copy))
+        assert not resumed(dialer(), "localhost", port, authority.file)
+
+
+def test_a_session_that_the_server_no_longer_knows_is_a_full_handshake(authority: Authority) -> None:
+    shared, contexts = dialer(), [authority.server_context("localhost") for _ in range(2)]
+
+    def another(connection: socket.socket) -> None:
+        greet_over_tls(contexts.pop())(connection)
+
+    with served(another) as port:
+        assert not resumed(shared, "localhost", port, authority.file)
+        assert not resumed(shared, "localhost", port, authority.file)
+
+
+def test_an_impostor_is_refused_although_an_earlier_session_with_that_name_is_remembered(
+    authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    contexts = [Authority(tmp_path / "other").server_context("localhost"), authority.server_context("localhost")]
+
+    def next_one(connection: socket.socket) -> None:
+        greet_over_tls(contexts.pop())(connection)
+
+    shared = dialer()
+    with served(next_one) as port:
+        resumed(shared, "localhost", port, authority.file)
+        with pytest.raises(CertificateRejected, match="unknown issuer"):
+            resumed(shared, "localhost", port, authority.file)
+
+
+def test_remembered_sessions_are_bounded(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "_SESSIONS", 1)
+    shared = dialer()
+    with served(greet_over_tls(authority.server_context("localhost", "127.0.0.1"))) as port:
+        for host in ("localhost", "127.0.0.1", "localhost"):
+            assert not resumed(shared, host, port, authority.file)
 
 
 def test_a_certificate_for_another_name_is_refused_with_the_name_it_has(authority: Authority) -> None:
