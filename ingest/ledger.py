@@ -40,6 +40,11 @@ def next_header(header: bytes) -> bytes:
     return MAGIC + hashlib.sha256(header).digest()[:8]
 
 
+def extent_of(header: bytes, value_bytes: int) -> str:
+    """What tells one version of a ledger from another: its generation and length, as text."""
+    return f"{header.hex()}:{value_bytes}"
+
+
 def encode(records: Iterable[Record]) -> bytes:
     """Records as they lie in the ledger."""
     return b"".join(
@@ -91,8 +96,8 @@ class LedgerImage:
 
     @property
     def extent(self) -> str:
-        """Generation and length as text; see `ports.Ledger.extent`."""
-        return f"{self.header.hex() if self.exists else ''}:{self.value_bytes}"
+        """Generation and length as text; see `models.Grant`."""
+        return extent_of(self.header if self.exists else b"", self.value_bytes)
 
     def records(self) -> list[Record]:
         """All records, grouped by UIDL digest in order of first sight."""

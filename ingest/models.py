@@ -270,10 +270,14 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A lease: its fencing token (128 random bits), and the account's state when it was given."""
+    """A lease: its fencing token (128 random bits), and what the account was like when it was given.
+
+    `extent` changes with every change of the ledger: its generation and length, as text.
+    """
 
     token: str
     state: AccountState
+    extent: str
 
 
 # Reports

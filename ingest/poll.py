@@ -121,7 +121,7 @@ class Poller:
             session.login(account.username, secret, account.auth)
             visit = Visit(
                 account,
-                token,
+                grant,
                 session,
                 ledger=self._ledger,
                 pipeline=self._pipeline,
@@ -133,7 +133,6 @@ class Poller:
                 beat=beat,
                 draining=self._draining,
                 on_message=on_message,
-                state=state,
             )
             visit.run()
         except IngestError as error:

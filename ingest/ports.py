@@ -186,7 +186,7 @@ class Lease(Protocol):
     """Who may write for an account now: the holder of the last token given, until its TTL runs out."""
 
     def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
-        """A fresh token and the state, or None while another holds the lease; the due time moves past the claim.
+        """A fresh token, state and extent, or None while another holds the lease; the due time moves past the claim.
 
         With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken.
         """
@@ -208,10 +208,6 @@ class Lease(Protocol):
 
 class Ledger(Protocol):
     """What of a maildrop was already seen, and the one step that commits a message."""
-
-    def extent(self, account_id: str) -> str:
-        """What changes with every change of the ledger: its generation and length, as text."""
-        ...
 
     def load(self, account_id: str) -> LedgerImage:
         """The records as they are; an image of no records where there is none."""

@@ -25,7 +25,7 @@ from ingest.errors import (
     ServerTemporary,
 )
 from ingest.ledger import NO_IDENTITY, UNCOVERING, LedgerImage, uidl_digest
-from ingest.models import Account, AccountState, Kind, Listing, MessageRef, OutgoingEvent, Record
+from ingest.models import Account, Grant, Kind, Listing, MessageRef, OutgoingEvent, Record
 from ingest.news import Digested, after_session, content_digest, deletable, new_messages, renumbered
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
@@ -70,19 +70,18 @@ class Visit:
     """One session's work for the holder of a lease.
 
     Args:
-        account, token: whose maildrop, under which fencing token.
+        account, grant: whose maildrop, under which lease, with what earlier polls remember.
         session: logged in.
         ledger, pipeline, spools, clock, telemetry, steps, limits: what it works with.
         beat: keeps the lease; called while octets move; raises LeaseLost.
         draining: whether to stop after the message in hand.
         on_message: told (done, to do, octets) after each message.
-        state: what earlier polls remember.
     """
 
     def __init__(
         self,
         account: Account,
-        token: str,
+        grant: Grant,
         session: Session,
         *,
         ledger: Ledger,
@@ -95,10 +94,9 @@ class Visit:
         beat: Callable[[], None],
         draining: Callable[[], bool],
         on_message: OnMessage,
-        state: AccountState,
     ) -> None:
         self._account = account
-        self._token = token
+        self._token = grant.token
         self._session = session
         self._ledger = ledger
         self._pipeline = pipeline
@@ -115,8 +113,9 @@ class Visit:
         self._seen: Counter[tuple[bytes, bytes]] = Counter()
         self._must_abort = False
         self._unsettled = False  # something listed has no record yet
-        self._known = state.fingerprint
-        self.first_poll_done = state.first_poll_done
+        self._known = grant.state.fingerprint
+        self._extent = grant.extent
+        self.first_poll_done = grant.state.first_poll_done
         self.fingerprint: str | None = None
         self.tally = Tally()
 
@@ -150,7 +149,7 @@ class Visit:
         """Whether this is the listing of the last poll and the ledger still knows all of it."""
         if self._known is None or self._account.keep_s is not None:
             return False
-        return self._known == self._fingerprint(self._steps(self._ledger.extent, self._account.id))
+        return self._known == self._fingerprint(self._extent)
 
     def _fingerprint(self, extent: str) -> str | None:
         listing = self._listing.fingerprint()

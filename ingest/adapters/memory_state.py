@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ingest.errors import LeaseLost, LedgerMoved, StateFull
-from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, next_header
+from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, extent_of, next_header
 from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, StreamEntry
 from ingest.ports import Clock
 
@@ -64,7 +64,8 @@ class MemoryLease:
             token = secrets.token_hex(16)
             state.claimed.discard(account_id)
             self._hold(account_id, token)
-            return Grant(token, state.states.get(account_id, _FRESH))
+            value = state.ledgers.get(account_id, b"")
+            return Grant(token, state.states.get(account_id, _FRESH), extent_of(value[:HEADER_BYTES], len(value)))
 
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:
@@ -98,10 +99,6 @@ class MemoryLedger:
 
     def __init__(self, state: MemoryState) -> None:
         self._state = state
-
-    def extent(self, account_id: str) -> str:
-        value = self._state.ledgers.get(account_id, b"")
-        return f"{value[:HEADER_BYTES].hex()}:{len(value)}"
 
     def load(self, account_id: str) -> LedgerImage:
         with self._state.lock:

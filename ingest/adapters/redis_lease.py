@@ -10,24 +10,26 @@ Rules of this room:
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from ingest.adapters.redis_client import Client, Keys, translated
 from ingest.adapters.redis_state import decode_state, encode_state, event_fields
 from ingest.errors import LeaseLost
+from ingest.ledger import extent_of
 from ingest.models import AccountState, Grant, OutgoingEvent
 
 _NOW = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
-# KEYS 1 lease 2 due 3 state; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
+# KEYS 1 lease 2 due 3 state 4 ledger; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
 _ACQUIRE = f"""#!lua
 local due = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or 0)
 if ARGV[5] == '1' and due % 1 == 0 then return false end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 {_NOW}
 redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
-return redis.call('HGETALL', KEYS[3])
+return {{redis.call('HGETALL', KEYS[3]), redis.call('GETRANGE', KEYS[4], 0, 15), redis.call('STRLEN', KEYS[4])}}
 """
 _RENEW = f"""#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -74,13 +76,18 @@ class RedisLease:
     def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
         token = secrets.token_hex(16)
         with translated(self._client):
-            fields: list[bytes] | None = self._acquire(
-                keys=[*self._lease_and_due(account_id), self._keys.of_account("state", account_id)],
+            found: Any = self._acquire(
+                keys=[
+                    *self._lease_and_due(account_id),
+                    self._keys.of_account("state", account_id),
+                    self._keys.of_account("ledger", account_id),
+                ],
                 args=[token, self._ttl_ms, account_id, self._claim_ttl_ms, int(claimed)],
             )
-        if fields is None:
+        if found is None:
             return None
-        return Grant(token, decode_state(dict(zip(fields[::2], fields[1::2], strict=True))))
+        fields, header, length = found
+        return Grant(token, decode_state(dict(zip(fields[::2], fields[1::2], strict=True))), extent_of(header, length))
 
     def renew(self, account_id: str, token: str) -> None:
         with translated(self._client):

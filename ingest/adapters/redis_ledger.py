@@ -13,7 +13,7 @@ from dataclasses import replace
 from ingest.adapters.redis_client import Client, Keys, lua, translated
 from ingest.adapters.redis_state import event_fields
 from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable
-from ingest.ledger import HEADER_BYTES, LedgerImage, encode, next_header
+from ingest.ledger import LedgerImage, encode, next_header
 from ingest.models import OutgoingEvent, Record
 
 _LOAD = """#!lua flags=no-writes
@@ -61,14 +61,6 @@ class RedisLedger:
         self._load = client.register_script(_LOAD)
         self._touch = client.register_script(_TOUCH)
         self._attempt = client.register_script(_ATTEMPT)
-
-    def extent(self, account_id: str) -> str:
-        key = self._keys.of_account("ledger", account_id)
-        with translated(self._client), self._client.pipeline(transaction=False) as flight:
-            flight.getrange(key, 0, HEADER_BYTES - 1)
-            flight.strlen(key)
-            header, length = flight.execute()
-        return f"{header.hex()}:{length}"
 
     def load(self, account_id: str) -> LedgerImage:
         key = self._keys.of_account("ledger", account_id)
