@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ingest.accounts import Changes
@@ -353,8 +353,9 @@ def _object_store(settings: Settings) -> ObjectStore:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return DirectoryStore(Path(unquote(parts.path)))
-    options: dict[str, Any] = {
-        "connect_timeout_s": settings.store_connect_timeout_s,
-        "read_timeout_s": settings.store_read_timeout_s,
-    }
-    return S3Store(s3_client(**options), parts.netloc, parts.path.strip("/"))
+    client = s3_client(
+        connect_timeout_s=settings.store_connect_timeout_s,
+        read_timeout_s=settings.store_read_timeout_s,
+        connections=settings.worker_threads,
+    )
+    return S3Store(client, parts.netloc, parts.path.strip("/"))
