@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 TESTED = "requirements-dev.lock"
 SHIPPED = "requirements.lock"
 BUILD = "requirements-build.lock"
-_ADDRESS = re.compile(r"https?://|file:|--(extra-)?index|--find-links|git\+|ssh://", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://|file:|--(extra-)?index|--find[-]links|git\+|ssh://", re.IGNORECASE)
 _ADDRESS_LOCKS = ("uv.lock", "pylock.toml")
 _VIA_PROJECT = "mailsluice (pyproject.toml"
 

