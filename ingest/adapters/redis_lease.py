@@ -24,12 +24,14 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 # KEYS 1 lease 2 due 3 state 4 ledger; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
 _ACQUIRE = f"""#!lua
+-- Read first: what has the wrong type must fail before the lease is taken, since nothing is rolled back.
 local due = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or 0)
+local found = {{redis.call('HGETALL', KEYS[3]), redis.call('GETRANGE', KEYS[4], 0, 15), redis.call('STRLEN', KEYS[4])}}
 if ARGV[5] == '1' and due % 1 == 0 then return false end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 {_NOW}
 redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
-return {{redis.call('HGETALL', KEYS[3]), redis.call('GETRANGE', KEYS[4], 0, 15), redis.call('STRLEN', KEYS[4])}}
+return found
 """
 _RENEW = f"""#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -11,7 +11,7 @@ from ingest.adapters.redis_client import Client, Keys, connect
 from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
-from ingest.errors import StateFull
+from ingest.errors import StateFull, StateRefused
 from ingest.ledger import uidl_digest
 from ingest.models import AccountState, Kind, OutgoingEvent, Record
 
@@ -153,3 +153,23 @@ def test_a_damaged_state_is_taken_for_a_fresh_one_and_mended_by_the_next_poll(st
     assert grant.state == AccountState(refusals=2)
     assert stream.lease.release("a", grant.token, due_in_s=1, state=grant.state)
     assert stream.client.hget(state, "failures") == b"0"
+
+
+@pytest.mark.parametrize("kind", ["ledger", "state"])
+def test_a_key_of_the_wrong_type_fails_before_the_lease_is_taken(stream: Stream, kind: str) -> None:
+    stream.client.rpush(f"t:{{s0}}:{kind}:a", "x")
+    with pytest.raises(StateRefused, match="WRONGTYPE"):
+        stream.lease.acquire("a")
+    stream.client.delete(f"t:{{s0}}:{kind}:a")
+    assert stream.lease.acquire("a") is not None
+
+
+@pytest.mark.parametrize("key", [STREAM, OCTETS, "t:{s0}:attempts:a"])
+def test_a_key_of_the_wrong_type_refuses_the_commit_whole(stream: Stream, key: str) -> None:
+    stream.client.rpush(key, "x")
+    with pytest.raises(StateRefused, match="wrong type"):
+        stream.fill(1)
+    stream.client.delete(key)
+    assert len(stream.ledger.load("a")) == 0
+    stream.fill(1)
+    assert stream.length() == 1
