@@ -99,7 +99,8 @@ def translated(client: Client | None = None) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.partition(" script: ")[0][:200]  # the script's hash and line tell an operator nothing
 
 
 def check_state(client: Client) -> None:
