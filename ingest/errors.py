@@ -229,7 +229,7 @@ class BrokerUnavailable(IngestError):
 
 
 class LeaseLost(IngestError):
-    """Our fencing token no longer holds: another poller took over. Drop everything, without QUIT."""
+    """Our fencing token no longer holds: it ran out, or another poller took over. Drop everything, without QUIT."""
 
     code = "lease_lost"
 

@@ -103,6 +103,9 @@ class Poller:
                 f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}", todo="this is a bug: report it"
             )
             report = replace(report, failure=Failure.of(bug))
+        except BaseException:  # Ctrl-C: what is committed stays, and nobody has to wait for the lease to run out
+            self._lease.release(account.id, grant.token, due_in_s=0.0, state=grant.state)
+            raise
         if report.failure is not None and report.failure.code == LeaseLost.code:
             return report
         return self._give_back(account, grant, report)

@@ -70,7 +70,7 @@ class MemoryLease:
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:
             if not self._state.holds(account_id, token):
-                raise LeaseLost("another poller took over this maildrop")
+                raise LeaseLost("the lease ran out, or another poller took over")
             self._hold(account_id, token)
 
     def release(
@@ -111,7 +111,7 @@ class MemoryLedger:
         timed = [replace(record, minutes=int(state.now()) // 60) for record in records]
         with state.lock:
             if not state.holds(account_id, token):
-                raise LeaseLost("another poller took over this maildrop")
+                raise LeaseLost("the lease ran out, or another poller took over")
             value = state.ledgers.get(account_id, b"")
             if value and value[:HEADER_BYTES] != image.header:
                 raise LedgerMoved("the ledger is not as it was read")
@@ -133,7 +133,7 @@ class MemoryLedger:
         state, header = self._state, next_header(image.header)
         with state.lock:
             if not state.holds(account_id, token):
-                raise LeaseLost("another poller took over this maildrop")
+                raise LeaseLost("the lease ran out, or another poller took over")
             value = state.ledgers.get(account_id, b"")
             if value[:HEADER_BYTES] != header:
                 if value[:HEADER_BYTES] != image.header or len(value) != image.value_bytes:
@@ -145,7 +145,7 @@ class MemoryLedger:
         state, key = self._state, (account_id, uidl_digest)
         with state.lock:
             if not state.holds(account_id, token):
-                raise LeaseLost("another poller took over this maildrop")
+                raise LeaseLost("the lease ran out, or another poller took over")
             if count:
                 state.attempts[key] = state.attempts.get(key, 0) + 1
             return state.attempts.get(key, 0)

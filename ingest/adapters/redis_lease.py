@@ -97,7 +97,7 @@ class RedisLease:
                 keys=self._lease_and_due(account_id), args=[token, self._ttl_ms, account_id, self._claim_ttl_ms]
             )
         if not held:
-            raise LeaseLost("another poller took over this maildrop")
+            raise LeaseLost("the lease ran out, or another poller took over")
 
     def release(
         self, account_id: str, token: str, *, due_in_s: float, state: AccountState, event: OutgoingEvent | None = None

@@ -116,7 +116,7 @@ class RedisLedger:
                 )
             )
         if answer < 0:
-            raise LeaseLost("another poller took over this maildrop")
+            raise LeaseLost("the lease ran out, or another poller took over")
         return answer
 
     def settle(self, account_id: str, token: str) -> None:
@@ -129,7 +129,7 @@ class RedisLedger:
             flight.wait(self._min_replicas, self._settle_ms)
             held, replicas = flight.execute()
         if not held:
-            raise LeaseLost("another poller took over this maildrop")
+            raise LeaseLost("the lease ran out, or another poller took over")
         if int(replicas) < self._min_replicas:
             raise StateUnavailable(
                 f"{replicas} of {self._min_replicas} replicas have the ledger",
@@ -141,7 +141,7 @@ class RedisLedger:
             case b"done" | b"already":
                 return
             case b"fenced":
-                raise LeaseLost("another poller took over this maildrop")
+                raise LeaseLost("the lease ran out, or another poller took over")
             case b"full":
                 raise StateFull(
                     "the event stream is full", todo="let its consumers catch up, or raise MAILSLUICE_STREAM_MAX_BYTES"

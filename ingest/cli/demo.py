@@ -24,7 +24,7 @@ from rich.text import Text
 
 from ingest.cli.output import complain, console, size, table
 from ingest.cli.services import quiet
-from ingest.cli.stack import Stack, event_line, own_store, stop_requests, use_environment
+from ingest.cli.stack import Stack, event_line, make_data_dir, own_store, stop_requests, use_environment
 from ingest.errors import ConfigurationError
 from ingest.models import Account, Outcome, PollReport, Tls
 from ingest.settings import Settings
@@ -196,6 +196,6 @@ def _fresh(directory: Path) -> Path:
                 [f"{directory} is not the demo's (move it away, or set another MAILSLUICE_DATA_DIR)"]
             )
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_data_dir(directory)
     (directory / _MARK).touch()
     return directory

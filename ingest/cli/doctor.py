@@ -32,7 +32,9 @@ def doctor(services: Services, *, ids: tuple[str, ...], every: bool, as_json: bo
 
     Exit code 1 if anything is down or wrong, one line each on stderr.
     """
-    checks = [*services.checks(), *_accounts(services, ids, every=every)]
+    checks = services.checks()
+    if all(check.ok for check in checks if check.name == "redis"):  # else the accounts can't be asked for
+        checks += _accounts(services, ids, every=every)
     failed = [check for check in checks if not check.ok]
     if as_json:
         dump({"ok": not failed, "checks": [dataclasses.asdict(check) for check in checks]})
@@ -50,8 +52,8 @@ def _accounts(services: Services, ids: tuple[str, ...], *, every: bool) -> list[
     try:
         accounts = list(services.registry.get(ids).values()) if ids else services.registry.all()
         states = services.schedule.states([account.id for account in accounts])
-    except IngestError:
-        return []  # Redis' own check has said so
+    except IngestError as error:
+        return [Check("accounts", ok=False, line=str(error))]
     unknown = set(ids) - {account.id for account in accounts}
     lines = [Check(f"account {name}", ok=False, line="no such account (mailsluice accounts list)") for name in unknown]
     if not (ids or every):

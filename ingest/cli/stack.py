@@ -26,6 +26,7 @@ from typing import Any
 from rich.text import Text
 
 from ingest.cli.output import clean
+from ingest.errors import ConfigurationError
 from ingest.models import StreamEntry
 
 STOP_TIMEOUT_S = 30.0
@@ -127,6 +128,16 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def make_data_dir(directory: Path) -> None:
+    """Make it, for us alone; ConfigurationError where it can't be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"MAILSLUICE_DATA_DIR: {directory} can't be made: {error.strerror} (name a directory that may be written)"]
+        ) from None
 
 
 def own_store(directory: Path) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ingest.cli.output import complain, console
 from ingest.cli.services import quiet
-from ingest.cli.stack import Stack, event_line, own_store, stop_requests, use_environment
+from ingest.cli.stack import Stack, event_line, make_data_dir, own_store, stop_requests, use_environment
 from ingest.errors import IngestError
 from ingest.settings import Settings, masked
 from ingest.wiring import Services, build, start_embedded_redis
@@ -37,7 +37,7 @@ def up() -> None:
     """
     settings = Settings.load()
     directory = settings.data_dir.absolute()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_data_dir(directory)
     with stop_requests() as asked, ExitStack() as parts:
         variables = {"MAILSLUICE_DATA_DIR": str(directory)}
         if "redis_url" not in settings.model_fields_set:

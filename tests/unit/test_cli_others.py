@@ -1,15 +1,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli_harness import Harness, account, harness
+from click.testing import CliRunner
 
 from ingest.cli import output
 from ingest.cli.main import mailsluice
 from ingest.cli.services import quiet
 from ingest.dispatch import Ticked
-from ingest.errors import HostUnreachable
+from ingest.errors import HostUnreachable, StateRefused
 from ingest.models import AccountState, OutgoingEvent
 from ingest.settings import Settings
 from ingest.wiring import Check
@@ -172,3 +174,23 @@ def test_doctor_does_not_try_a_refused_login_again_unasked(cli: Harness, monkeyp
     cli.state.states["billing"] = AccountState(failures=1, refusals=1, last_error="credentials: login refused")
     assert cli.run("doctor").stderr == "account billing: credentials: login refused\n"
     assert cli.run("doctor", "billing").exit_code == 0
+
+
+def test_doctor_says_so_when_the_accounts_can_not_be_read(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> list[object]:
+        raise StateRefused("the registry has the wrong type")
+
+    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=True, line="reachable")])
+    monkeypatch.setattr(cli.services.registry, "all", refused)
+    assert cli.run("doctor").stderr == "accounts: the registry has the wrong type\n"
+    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=False, line="off")])
+    assert cli.run("doctor").stderr == "redis: off\n"
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_data_directory_that_can_not_be_made_is_one_line(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(mailsluice, [command], env={"MAILSLUICE_DATA_DIR": str(tmp_path / "file" / "var")})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("MAILSLUICE_DATA_DIR: ")
+    assert len(result.stderr.splitlines()) == 1

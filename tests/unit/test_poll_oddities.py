@@ -203,3 +203,22 @@ def test_an_empty_maildrop_is_seeded_for_good_even_if_its_first_poll_can_not_wri
         h.clock.forward(minutes=5)
         h.maildrop.deliver(mail("new"))
         assert h.poll().events == 1
+
+
+def test_an_interrupted_poll_gives_its_lease_back_and_keeps_what_it_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one"), mail("two")) as h:
+        put, puts = h.store.put, []
+
+        def interrupted(*args: object, **kwargs: object) -> object:
+            puts.append(args)
+            if len(puts) > 1:
+                raise KeyboardInterrupt
+            return put(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(h.store, "put", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                h.poll()
+        assert h.subjects() == ["one"]
+        report = h.poll()
+        assert (report.outcome, report.events) == (Outcome.DONE, 1)
