@@ -69,7 +69,7 @@ _TRANSPORT: dict[type[BotoCoreError], str] = {
 
 _PASSING = (ConnectionError, HTTPClientError, IncompleteReadError, CredentialRetrievalError, MetadataRetrievalError)
 
-_TODO = {
+_ADVICE = {
     "NoSuchBucket": "create the bucket, or correct MAILSLUICE_STORAGE_URL",
     "InvalidBucketName": "correct MAILSLUICE_STORAGE_URL",
     "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID, or what the AWS chain takes it from",
@@ -82,8 +82,8 @@ _TODO = {
     "BadDigest": "the content changed on its way: look at disk, memory and proxies",
     "InvalidRequest": "see the store's own log",
 }
-_TODO["403"] = _TODO["AllAccessDisabled"] = _TODO["AccessDenied"]
-_TODO["XAmzContentChecksumMismatch"] = _TODO["XAmzContentSHA256Mismatch"] = _TODO["BadDigest"]
+_ADVICE["403"] = _ADVICE["AllAccessDisabled"] = _ADVICE["AccessDenied"]
+_ADVICE["XAmzContentChecksumMismatch"] = _ADVICE["XAmzContentSHA256Mismatch"] = _ADVICE["BadDigest"]
 
 
 def s3_client(*, connect_timeout_s: float = 10.0, read_timeout_s: float = 30.0, connections: int = 32) -> S3Client:
@@ -278,7 +278,7 @@ def _of_answer(error: ClientError, where: str) -> IngestError:
         return StoreUnavailable(f"{where}: {status} {code}", after_s=_seconds(after))
     if status == _FULL:
         return StoreRefused(f"{where}: no space left", todo="free space in the store")
-    return StoreRefused(f"{where}: {code}: {_one_line(message)}", todo=_TODO.get(code, "see the store's own log"))
+    return StoreRefused(f"{where}: {code}: {_one_line(message)}", todo=_ADVICE.get(code, "see the store's own log"))
 
 
 def _seconds(text: str) -> float | None:
