@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     poll_max_bytes: Octets = 1 << 30
     poll_max_s: Seconds = 300
     quarantine_attempts: int = Field(3, ge=1, le=100)
+    suspect_memory_bytes: int = Field(1 << 30, ge=256 << 20, le=1 << 50)
+    suspect_cpu_s: Seconds = 8
+    suspect_deadline_s: Seconds = 60
     worker_threads: int = Field(16, ge=1, le=1000)
 
     # Towards POP3 servers

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ingest.accounts import Changes
+from ingest.adapters import confined
+from ingest.adapters.child import ChildProcess
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.embedded_redis import EmbeddedRedis
@@ -34,6 +36,7 @@ from ingest.applying import apply_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError, IngestError, StateRefused, StateUnavailable
+from ingest.isolation import Isolation
 from ingest.models import Account, Failure
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
@@ -60,6 +63,17 @@ from ingest.visit import VisitLimits
 DISPATCHERS = "mailsluice.dispatcher"
 MAX_SKEW_S = 5.0
 _WAIT_S = 2.0
+# What a process for one message alone is told: enough for store and pipeline, and no secret.
+_ISOLATED = {
+    "storage_url",
+    "store_connect_timeout_s",
+    "store_read_timeout_s",
+    "data_dir",
+    "spool_memory_bytes",
+    "mime",
+    "event_max_bytes",
+    "step_retry_s",
+}
 T = TypeVar("T")
 
 
@@ -182,6 +196,17 @@ class Services:
             mime_limits=self.settings.mime,
             event_max_bytes=self.settings.event_max_bytes,
             steps=self.steps,
+        )
+
+    @_once
+    def isolation(self) -> Isolation:
+        settings = self.settings
+        return ChildProcess(
+            settings=settings.model_dump(mode="json", include=_ISOLATED),
+            memory_bytes=settings.suspect_memory_bytes,
+            cpu_s=settings.suspect_cpu_s,
+            deadline_s=settings.suspect_deadline_s,
+            event_max_bytes=settings.event_max_bytes,
         )
 
     @_once
@@ -332,6 +357,16 @@ class Services:
 def build(settings: Settings, *, drain: threading.Event | None = None) -> Services:
     """The services of this process; nothing is connected yet. `drain` asks its polls to stop."""
     return Services(settings, drain or threading.Event())
+
+
+def answer_isolated() -> NoReturn:
+    """What the processes of `Services.isolation` do: one message, then the end of the process."""
+
+    def make(settings: Mapping[str, Any]) -> tuple[Pipeline, SpoolFactory]:
+        services = build(Settings(**settings))
+        return services.pipeline, services.spools
+
+    confined.answer(make)
 
 
 def start_embedded_redis(directory: Path) -> EmbeddedRedis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -23,10 +23,11 @@ from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
 from ingest.mime.limits import MimeLimits
-from ingest.models import Account, Failure, PollReport, Tls
-from ingest.pipeline import Pipeline
+from ingest.models import Account, Failure, MessageRef, PollReport, Tls
+from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
+from ingest.ports import Spool
 from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.simulator.behaviour import Behaviour
@@ -70,6 +71,19 @@ class Silent:
 
     def step_failed(self, step: str, failure: Failure) -> None:
         self.failed.append(failure.code)
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Isolation that isolates nothing: for messages that only pretend to be dangerous."""
+
+    pipeline: Pipeline
+
+    def process(
+        self, account: Account, ref: MessageRef, spool: Spool, *, first_seen: datetime, beat: Callable[[], None]
+    ) -> Processed:
+        read = self.pipeline.read(spool)
+        return self.pipeline.process(account, ref, spool, read, first_seen=first_seen, beat=beat)
 
 
 def mail(subject: str, body: str = "text\r\n", *, received: str | None = None) -> bytes:

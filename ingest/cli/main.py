@@ -19,6 +19,7 @@ from ingest.errors import ConfigurationError, IngestError
 
 INTERRUPTED = 130
 _COMMANDS = ("demo", "up", "accounts", "poll", "tick", "events", "doctor")
+_HIDDEN = ("isolated",)  # for our own processes
 
 
 class Commands(click.Group):
@@ -28,7 +29,7 @@ class Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's hook
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS + _HIDDEN:
             return None
         command: click.Command = getattr(importlib.import_module(f"ingest.cli.{cmd_name}"), cmd_name)
         return command
