@@ -208,9 +208,11 @@ class StoredPart:
 class Kind(enum.IntEnum):
     """What a ledger record says of its message (4 bits).
 
-    DELETED: the server confirmed a session that deleted it; the record goes once a complete listing no longer shows
-    the UIDL. GONE: not by us, but a complete listing did not show it. Should either be listed again, its content
-    decides whether it is the same message or a reused UIDL.
+    DELETING: a session set out to delete it, and whether the server did is not known yet. DELETED: the server confirmed
+    that session; the record goes once a complete listing no longer shows the UIDL. GONE: not by us, but a complete
+    listing did not show it. Should one of these be listed again, its content decides whether it is the same message or
+    a reused UIDL. MISSED: seeded, and a complete listing did not show it; it has no content to compare, so it still
+    stands for its UIDL. The minutes of GONE and MISSED tell when that was first so.
     """
 
     STORED = 1
@@ -219,6 +221,8 @@ class Kind(enum.IntEnum):
     QUARANTINED = 4
     DELETED = 5
     GONE = 6
+    DELETING = 7
+    MISSED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,9 @@ class AccountState:
     """What polls of an account remember between them, beside the ledger.
 
     `failures` counts failed polls in a row, `refusals` the refused logins since the last good one. `fingerprint` is of
-    the last complete listing and of the ledger that knew every message in it.
+    the last complete listing and of the ledger that knew every message in it. `seeded_at`: when the ledger was seeded,
+    seconds since the epoch. `undeleted`: how often in a row the server kept what we deleted. `listings`: when complete
+    listings were seen, far apart, in minutes since the epoch, the oldest first.
     """
 
     failures: int = 0
@@ -266,18 +272,43 @@ class AccountState:
     last_poll: float | None = None
     failing_since: float | None = None
     fingerprint: str | None = None
+    seeded_at: float | None = None
+    undeleted: int = 0
+    listings: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A lease: its fencing token (128 random bits), and what the account was like when it was given.
 
-    `extent` changes with every change of the ledger: its generation and length, as text.
+    `extent` changes with every change of the ledger: its generation and length, as text. `suspects` are messages that
+    failed before or were in hand when an earlier holder died: how often each failed, by the digest that marks it.
     """
 
     token: str
     state: AccountState
     extent: str
+    suspects: Mapping[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that was skipped or quarantined, as a person sees it: what it is, why, and where its octets lie.
+
+    `id` is that of its event, `record` the ledger record written with it, `raw` the object key of its octets, if they
+    were stored; `time` in seconds since the epoch.
+    """
+
+    account: str
+    id: str
+    record: Record
+    uidl: str | None
+    size: int
+    reason: str
+    detail: str
+    subject: str | None
+    raw: str | None
+    time: float
 
 
 # Reports
@@ -321,8 +352,9 @@ class Outcome(enum.StrEnum):
 class PollReport:
     """One poll in figures. `events` counts what entered the stream, `messages` what was retrieved in full.
 
-    `committed` counts steps that wrote the ledger. `more`: something new is left for the next poll. `login_delay_s`:
-    what the server wants between logins (LOGIN-DELAY, RFC 2449).
+    `committed` counts steps that wrote the ledger, `records` what it holds (None: it was not read). `undeleted`: what
+    the server kept although we deleted it, or may have kept. `more`: something new is left for the next poll.
+    `login_delay_s`: what the server wants between logins (LOGIN-DELAY, RFC 2449).
     """
 
     account: str
@@ -334,14 +366,14 @@ class PollReport:
     skipped: int = 0
     quarantined: int = 0
     deleted: int = 0
+    undeleted: int = 0
     attachments: int = 0
     bytes: int = 0
     seconds: float = 0.0
     flights: int = 0
     committed: int = 0
+    records: int | None = None
     more: bool = False
     login_delay_s: int | None = None
-    first_poll_done: bool = False
-    fingerprint: str | None = None
     next_due_s: float | None = None
     failure: Failure | None = None

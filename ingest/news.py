@@ -1,8 +1,9 @@
 """Listing against ledger: what is new, what may be deleted, what the ledger should say afterwards. Pure.
 
 Rules of this room:
-- Absence from a listing is never evidence of deletion, and drops no record; only DELETED records, whose QUIT the server
-  confirmed, go once a complete listing no longer shows them.
+- Absence from a listing is never evidence of deletion. It makes a record GONE, so that content decides should its UIDL
+  be listed again; a record goes only where several complete listings, far apart, lacked it (or where the server
+  confirmed that we deleted its message), and few at a time.
 - A record covers one listed occurrence of its UIDL. If more are listed than covered, all of them are new: which of them
   is which only their content tells.
 - What may be deleted comes from records read at the start of the session, so from an earlier one: the barrier.
@@ -11,15 +12,36 @@ Rules of this room:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from ingest.ledger import UNCOVERING, LedgerImage, uidl_digest
+from ingest.mime.identity import stable_header
 from ingest.models import Kind, Listing, MessageRef, Record
 
 SECONDS_PER_MINUTE = 60
+_RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
+_LEAST_PRUNED = 100
+_PRUNED_SHARE = 10
+_MISSING = {
+    Kind.STORED: Kind.GONE,
+    Kind.SKIPPED: Kind.GONE,
+    Kind.QUARANTINED: Kind.GONE,
+    Kind.DELETING: Kind.GONE,
+    Kind.SEEDED: Kind.MISSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """When a record may go: lacking in so many complete listings, each so long after the one before."""
+
+    listings: int = 3
+    apart_s: float = 30 * 86400
 
 
 def content_digest(content: bytes) -> bytes:
@@ -28,6 +50,29 @@ def content_digest(content: bytes) -> bytes:
     With the identity digest beside it a record without UIDL holds 128 bits of the content.
     """
     return hashlib.sha256(b"no uidl\0" + content).digest()[:8]
+
+
+def header_digest(block: bytes, size: int) -> bytes | None:
+    """What stands for the UIDL of a message that has none, if its header block is one of a kind: 8 octets.
+
+    From the header block and the size, both without the fields that mail stores rewrite. None without a Received
+    header: two messages may have all else in common, but no server stamps two alike.
+    """
+    block = block.rstrip(b"\r\n") + b"\r\n"
+    if not _RECEIVED.search(block):
+        return None
+    stable = stable_header(block)
+    return content_digest(stable + b"%d" % (size - len(block) + len(stable)))
+
+
+def size_digest(size: int) -> bytes:
+    """What stands for the identity of a message that was not read: 8 octets from its size."""
+    return hashlib.sha256(b"size\0%d" % size).digest()[:8]
+
+
+def octets_digest(sha256: bytes) -> bytes:
+    """What stands for the identity of a message that could not be parsed: 8 octets from the SHA-256 of all of it."""
+    return hashlib.sha256(b"octets\0" + sha256).digest()[:8]
 
 
 class Digested:
@@ -48,13 +93,13 @@ class Digested:
         return Counter(name for name in self.names if name is not None)
 
     @cached_property
-    def all_named(self) -> bool:
-        """Whether every message has a UIDL."""
-        return all(ref.uidl is not None for ref in self.messages)
+    def whole(self) -> bool:
+        """Whether this is a complete listing in which every message has a UIDL: only that shows what is missing."""
+        return self.complete and all(ref.uidl is not None for ref in self.messages)
 
     def fingerprint(self) -> str | None:
         """Of a complete listing whose messages all have UIDLs, in its order."""
-        if not self.complete or not self.all_named:
+        if not self.whole:
             return None
         return hashlib.sha256(b"\n".join(ref.uidl or b"" for ref in self.messages)).hexdigest()
 
@@ -87,38 +132,84 @@ def deletable(listing: Digested, image: LedgerImage, *, keep_s: int | None, grac
 def renumbered(image: LedgerImage, listed: Collection[bytes], identity: bytes) -> bool:
     """Whether this content stands in the ledger under a UIDL that is no longer listed, and was not deleted by us.
 
-    A match of 64 bits: the caller confirms it against the stored raw object before it withholds an event.
+    A match of 64 bits: the caller confirms it against object storage before it withholds an event.
     """
     return any(
         record.uidl not in listed and record.kind is not Kind.DELETED for record in image.of_identity(identity[:8])
     )
 
 
-def after_session(
-    listing: Digested, image: LedgerImage, deleted: Iterable[MessageRef], *, keeps: bool
-) -> list[Record] | None:
-    """The records as they should stand after a confirmed QUIT, or None if nothing changes.
+def uidl_of(ref: MessageRef) -> bytes:
+    """The digest of a UIDL that is known to be there."""
+    return uidl_digest(ref.uidl or b"")
 
-    What was deleted becomes DELETED; what was DELETED before and a complete listing no longer shows, or has a newer
-    record, is dropped. Where mail is deleted (not `keeps`), a STORED record that a complete listing does not show
-    becomes GONE: should its UIDL be listed again, it may be another message, which must not be deleted unread.
+
+def deleting(image: LedgerImage, refs: Iterable[MessageRef]) -> list[Record]:
+    """The records as they should stand before these messages are deleted."""
+    names = set(map(uidl_of, refs))
+    return [replace(each, kind=Kind.DELETING) if each.uidl in names else each for each in image.records()]
+
+
+def after_session(
+    listing: Digested,
+    image: LedgerImage,
+    outcome: Mapping[bytes, Kind] = MappingProxyType({}),
+    *,
+    earlier: Sequence[int] = (),
+    pruning: Pruning = Pruning(),
+) -> list[Record] | None:
+    """The records as they should stand after a session, or None if nothing changes.
+
+    What was DELETING in this session takes its `outcome` (by UIDL digest). Only a complete listing changes more: what
+    it does not show becomes GONE (seeded: MISSED), and what it shows again is SEEDED again; a DELETED record goes. A
+    record that a newer one has replaced goes, too, and so does what was missing from all of the `earlier` listings
+    (minutes, the oldest first) that pruning asks for; a share at a time, and none by an empty listing.
     """
-    going = {uidl_digest(ref.uidl) for ref in deleted if ref.uidl is not None}
-    listed = listing.listed
-    all_named = listing.complete and listing.all_named
     before = image.records()
-    after: list[Record] = []
-    for record in before:
-        if record.kind is Kind.STORED and record.uidl in going:
-            after.append(replace(record, kind=Kind.DELETED))
-        elif record.kind is Kind.STORED and all_named and not keeps and record.uidl not in listed:
-            after.append(replace(record, kind=Kind.GONE))
-        elif record.kind in UNCOVERING and _replaced(record, image):
-            continue
-        elif record.kind is not Kind.DELETED or not all_named or record.uidl in listed:
-            after.append(record)
+    after = [changed for record in before if (changed := _after(record, listing, image, outcome)) is not None]
+    if listing.whole and listing.messages and len(earlier) >= pruning.listings:
+        after = _pruned(after, earlier[-pruning.listings])
     return after if after != before else None
 
 
-def _replaced(record: Record, image: LedgerImage) -> bool:
-    return image.covering(record.uidl) > 0
+def _after(record: Record, listing: Digested, image: LedgerImage, outcome: Mapping[bytes, Kind]) -> Record | None:
+    """One record after a session; None if it goes."""
+    if record.kind is Kind.DELETING and record.uidl in outcome:
+        return replace(record, kind=outcome[record.uidl])
+    if record.kind in UNCOVERING and image.covering(record.uidl) > 0:
+        return None
+    if record.uidl in listing.listed:
+        return replace(record, kind=Kind.SEEDED, minutes=image.now_minutes) if record.kind is Kind.MISSED else record
+    if not listing.whole:
+        return record
+    if record.kind is Kind.DELETED:
+        return None
+    becomes = _MISSING.get(record.kind)
+    return record if becomes is None else replace(record, kind=becomes, minutes=image.now_minutes)
+
+
+def _pruned(records: list[Record], missing_since: int) -> list[Record]:
+    """Without the longest missing ones, at most a share of all."""
+    ripe = [record for record in records if record.kind in {Kind.GONE, Kind.MISSED} and record.minutes <= missing_since]
+    most = max(_LEAST_PRUNED, len(records) // _PRUNED_SHARE)
+    going = {id(record) for record in sorted(ripe, key=lambda record: record.minutes)[:most]}
+    return [record for record in records if id(record) not in going]
+
+
+def listings_seen(earlier: Sequence[int], now_minutes: int, pruning: Pruning) -> tuple[int, ...]:
+    """The complete listings to remember after one more: far apart, and no more than pruning asks for."""
+    if earlier and (now_minutes - earlier[-1]) * SECONDS_PER_MINUTE < pruning.apart_s:
+        return tuple(earlier)
+    return (*earlier, now_minutes)[-pruning.listings :]
+
+
+def seeding_lost(listing: Digested, image: LedgerImage, *, within_s: float) -> bool:
+    """Whether most seeded messages went missing at once: their UIDLs were renumbered, or the mail is gone."""
+    since = image.now_minutes - within_s / SECONDS_PER_MINUTE
+    missing = listed = 0
+    for record in image.records():
+        if record.kind in {Kind.SEEDED, Kind.MISSED}:
+            here = record.uidl in listing.listed
+            listed += here
+            missing += not here and (record.kind is Kind.SEEDED or record.minutes >= since)
+    return listing.whole and missing > listed

@@ -7,6 +7,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,13 +51,23 @@ def _own_fault(what: str) -> Iterator[None]:
 class Processed:
     """A message in object storage and its event, not yet committed.
 
-    `raw_existed`: these very bytes lay in storage before. `identity` is the 32-octet identity digest.
+    `existed`: this content lay in storage before, be it with other Status headers. `identity` is the 32-octet identity
+    digest.
     """
 
     event: OutgoingEvent
     identity: bytes
-    raw_existed: bool
+    existed: bool
     attachments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The event of a message that was not processed, and what a person is shown of it. `raw`: its key, if stored."""
+
+    event: OutgoingEvent
+    subject: str | None
+    raw: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,11 @@ class Read:
 def raw_key(account_id: str, sha256: bytes) -> str:
     """The object key of a raw message."""
     return _key("raw", account_id, sha256) + ".eml"
+
+
+def identity_key(account_id: str, identity: bytes) -> str:
+    """The object key under which a content is remembered whose raw octets hold headers that mail stores rewrite."""
+    return _key("identity", account_id, identity)
 
 
 def attachment_key(account_id: str, sha256: bytes) -> str:
@@ -145,6 +161,8 @@ class Pipeline:
                 max_bytes=self._event_max_bytes,
             )
         existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
+        if read.identity != spool.sha256:
+            existed = self._remember(account.id, read.identity, spool.sha256) or existed
         return Processed(event, read.identity, existed, len(parts))
 
     def quarantined(
@@ -156,18 +174,47 @@ class Pipeline:
         *,
         first_seen: datetime,
         beat: Callable[[], None],
-    ) -> Processed:
+    ) -> Refused:
         """Store the raw message if there is one, and build the event that says why it could not be processed."""
-        identity, envelope = None, Envelope()
-        if spool is not None:
-            # Its own parsing may be what fails: only the digest of all octets is safe to take as identity.
-            identity, envelope = spool.sha256, self._envelope(bytes(spool.buffer[: self._limits.header_block_bytes]))
-        event = build.unprocessed(
+        # Its own parsing may be what fails: only the digest of all octets is safe to take as identity.
+        head = bytes(spool.buffer[: self._limits.header_block_bytes]) if spool else b""
+        told = self._unprocessed(
             EventType.QUARANTINED,
             account,
             ref.uidl,
             size=spool.size if spool else ref.size,
-            identity=identity,
+            head=head,
+            error=error,
+            spool=spool,
+        )
+        if spool is not None:
+            self._store_raw(account.id, spool, _for_replay(account.id, ref, told.event, first_seen), beat)
+        return told
+
+    def skipped(self, account: Account, ref: MessageRef, head: bytes | None, error: IngestError) -> Refused:
+        """The event of a message that is left on the server, with what its headers say."""
+        return self._unprocessed(
+            EventType.SKIPPED, account, ref.uidl, size=ref.size, head=head or b"", error=error, spool=None
+        )
+
+    def _unprocessed(
+        self,
+        type_: EventType,
+        account: Account,
+        uidl: bytes | None,
+        *,
+        size: int,
+        head: bytes,
+        error: IngestError,
+        spool: Spool | None,
+    ) -> Refused:
+        envelope = self._envelope(head)
+        event = build.unprocessed(
+            type_,
+            account,
+            uidl,
+            size=size,
+            identity=spool.sha256 if spool else None,
             envelope=envelope,
             reason=error.code,
             detail=error.what,
@@ -175,26 +222,7 @@ class Pipeline:
             time=self._clock.now(),
             max_bytes=self._event_max_bytes,
         )
-        existed = spool is not None and self._store_raw(
-            account.id, spool, _for_replay(account.id, ref, event, first_seen), beat
-        )
-        return Processed(event, identity or bytes(32), existed, 0)
-
-    def skipped(self, account: Account, ref: MessageRef, head: bytes | None, error: IngestError) -> OutgoingEvent:
-        """The event of a message that is left on the server, with what its headers say."""
-        return build.unprocessed(
-            EventType.SKIPPED,
-            account,
-            ref.uidl,
-            size=ref.size,
-            identity=None,
-            envelope=self._envelope(head or b""),
-            reason=error.code,
-            detail=error.what,
-            raw=None,
-            time=self._clock.now(),
-            max_bytes=self._event_max_bytes,
-        )
+        return Refused(event, envelope.subject, raw_key(account.id, spool.sha256) if spool else None)
 
     def received_time(self, head: bytes) -> datetime | None:
         """The newest Received date of a header block."""
@@ -212,6 +240,25 @@ class Pipeline:
 
     def _store_raw(self, account_id: str, spool: Spool, metadata: Mapping[str, str], beat: Callable[[], None]) -> bool:
         return self._put(raw_key(account_id, spool.sha256), spool, "message/rfc822", metadata, beat).existed
+
+    def _remember(self, account_id: str, identity: bytes, sha256: bytes) -> bool:
+        """Leave a small object under the identity, so that the same content is known when a store rewrote its headers.
+
+        True if it was known before.
+        """
+        content = raw_key(account_id, sha256).encode()
+        key = identity_key(account_id, identity)
+        put = self._steps(
+            lambda: self._store.put(
+                key,
+                io.BytesIO(content),
+                size=len(content),
+                sha256=hashlib.sha256(content).digest(),
+                content_type="text/plain",
+                metadata={},
+            )
+        )
+        return put.existed or self._steps(self._store.head, raw_key(account_id, identity)) is not None
 
     def _store_part(self, account_id: str, spool: Spool, part: Part, beat: Callable[[], None]) -> StoredPart:
         content = self._spools()

@@ -17,20 +17,21 @@ from pathlib import Path
 from ingest.errors import IngestError, LeaseLost
 from ingest.events.build import account_event
 from ingest.events.models import EventType
-from ingest.models import Account, Failure, Grant, Outcome, PollReport
+from ingest.isolation import Isolation
+from ingest.models import Account, AccountState, Failure, Grant, Outcome, PollReport
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session, SessionLimits
 from ingest.ports import Clock, Dialer, Lease, Ledger, Secrets, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
-from ingest.visit import OnMessage, Tally, Visit, VisitLimits
+from ingest.visit import OnMessage, Visit, VisitLimits
 
 
 class Poller:
     """Polls accounts, one call each.
 
     Args:
-        dialer, secrets, spools, pipeline: towards the server and the store.
+        dialer, secrets, spools, pipeline, isolation: towards the server and the store.
         lease, ledger: towards the state.
         clock, telemetry, steps: time, figures, seconds of patience within a step.
         session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
@@ -45,6 +46,7 @@ class Poller:
         secrets: Secrets,
         spools: SpoolFactory,
         pipeline: Pipeline,
+        isolation: Isolation,
         lease: Lease,
         ledger: Ledger,
         clock: Clock,
@@ -60,6 +62,7 @@ class Poller:
         self._secrets = secrets
         self._spools = spools
         self._pipeline = pipeline
+        self._isolation = isolation
         self._lease = lease
         self._ledger = ledger
         self._clock = clock
@@ -92,9 +95,9 @@ class Poller:
 
     def _hold(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""
-        report = PollReport(account.id, Outcome.FAILED)
+        report, learnt = PollReport(account.id, Outcome.FAILED), grant.state
         try:
-            report = self._visit(account, grant, on_message)
+            report, learnt = self._visit(account, grant, on_message)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
@@ -104,14 +107,14 @@ class Poller:
             )
             report = replace(report, failure=Failure.of(bug))
         except BaseException:  # Ctrl-C: what is committed stays, and nobody has to wait for the lease to run out
-            self._lease.release(account.id, grant.token, due_in_s=0.0, state=grant.state)
+            self._lease.release(account.id, grant.token, due_in_s=0.0, state=replace(grant.state, fingerprint=None))
             raise
         if report.failure is not None and report.failure.code == LeaseLost.code:
             return report
-        return self._give_back(account, grant, report)
+        return self._give_back(account, grant, report, learnt)
 
-    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
-        token, state = grant.token, grant.state
+    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> tuple[PollReport, AccountState]:
+        token = grant.token
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = _Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
@@ -128,6 +131,7 @@ class Poller:
                 session,
                 ledger=self._ledger,
                 pipeline=self._pipeline,
+                isolation=self._isolation,
                 spools=self._spools,
                 clock=self._clock,
                 telemetry=self._telemetry,
@@ -142,20 +146,13 @@ class Poller:
             failure = error
         finally:
             session.abort()  # after a clean QUIT there is nothing left to drop
-        report = _report(account.id, visit.tally if visit else Tally(), session, failure)
-        if visit is None:
-            return replace(report, fingerprint=state.fingerprint)
-        return replace(report, first_poll_done=visit.first_poll_done, fingerprint=visit.fingerprint)
+        return _report(account.id, visit, session, failure), visit.learnt if visit else grant.state
 
-    def _give_back(self, account: Account, grant: Grant, report: PollReport) -> PollReport:
+    def _give_back(self, account: Account, grant: Grant, report: PollReport, learnt: AccountState) -> PollReport:
         now = self._clock.now()
         following = next_poll(
             account,
-            replace(
-                grant.state,
-                first_poll_done=report.first_poll_done or grant.state.first_poll_done,
-                fingerprint=report.fingerprint,
-            ),
+            learnt,
             report,
             self._cadence,
             now=now.timestamp(),
@@ -197,23 +194,31 @@ class _Heartbeat:
             self._last = now
 
 
-def _report(account_id: str, tally: Tally, session: Session, failure: IngestError | None) -> PollReport:
-    outcome = Outcome.FAILED if failure else Outcome.DRAINED if tally.drained else Outcome.DONE
-    return PollReport(
+def _report(account_id: str, visit: Visit | None, session: Session, failure: IngestError | None) -> PollReport:
+    report = PollReport(
         account_id,
-        outcome,
+        Outcome.FAILED if failure else Outcome.DONE,
+        flights=session.flights,
+        login_delay_s=session.capabilities.login_delay_s,
+        failure=Failure.of(failure) if failure else None,
+    )
+    if visit is None:
+        return report
+    tally, holding = visit.tally, visit.holding
+    return replace(
+        report,
+        outcome=Outcome.DRAINED if tally.drained and not failure else report.outcome,
         listed=tally.listed,
         new=tally.new,
         messages=tally.messages,
-        events=tally.events,
+        events=holding.events,
         skipped=tally.skipped,
         quarantined=tally.quarantined,
         deleted=tally.deleted,
+        undeleted=tally.undeleted,
         attachments=tally.attachments,
         bytes=tally.bytes,
-        flights=session.flights,
-        committed=tally.committed,
+        committed=holding.committed,
+        records=len(holding.image) if holding.image.exists else None,
         more=tally.more,
-        login_delay_s=session.capabilities.login_delay_s,
-        failure=Failure.of(failure) if failure else None,
     )

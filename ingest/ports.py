@@ -22,6 +22,7 @@ from ingest.models import (
     OutgoingEvent,
     PollReport,
     Record,
+    Refusal,
     Secret,
     StreamEntry,
     Tls,
@@ -186,9 +187,10 @@ class Lease(Protocol):
     """Who may write for an account now: the holder of the last token given, until its TTL runs out."""
 
     def acquire(self, account_id: str, *, claimed: bool = False) -> Grant | None:
-        """A fresh token, state and extent, or None while another holds the lease; the due time moves past the claim.
+        """A fresh token and what stands of the account, or None while another holds the lease; the due time moves on.
 
-        With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken.
+        With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken. What
+        an earlier holder had in hand when it died is among the suspects.
         """
         ...
 
@@ -201,37 +203,79 @@ class Lease(Protocol):
     ) -> bool:
         """In one step: write what was learnt, set the next due time, free the lease; then add the account's event.
 
-        False for a stale token, and nothing is written.
+        Nothing is in hand any more, and the ledger gives back slack. False for a stale token, and nothing is written.
         """
         ...
 
 
 class Ledger(Protocol):
-    """What of a maildrop was already seen, and the one step that commits a message."""
+    """What of a maildrop was already seen, and the one step that commits a message.
+
+    All that write raise LeaseLost, StateFull, StateRefused or StateUnavailable; LedgerMoved where the ledger is not as
+    the image says. A retry of one's own lost reply succeeds, but for `count`.
+    """
 
     def load(self, account_id: str) -> LedgerImage:
         """The records as they are; an image of no records where there is none."""
         ...
 
     def commit(
-        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        event: OutgoingEvent | None,
+        *,
+        finished: bytes | None = None,
+        following: bytes | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         """Check fence, generation, length and types, add the event, then append the records; `image` follows.
 
-        A retry of one's own lost reply succeeds. LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable.
+        In the same step `finished` is no suspect any more, `following` is in hand (None: nothing is), and a refusal is
+        listed.
         """
         ...
 
-    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
-        """Replace all records, under a new generation; same errors as `commit`."""
+    def rewrite(
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        *,
+        event: OutgoingEvent | None = None,
+        resolved: Refusal | None = None,
+    ) -> None:
+        """Add the event, if any, and replace all records, under a new generation; a resolved refusal is listed no more.
+
+        Works when Redis is full, but not where the stream is.
+        """
         ...
 
-    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
-        """How often this message failed by its own fault; `count` adds this time. Not to be retried."""
+    def mark(self, account_id: str, token: str, digest: bytes) -> None:
+        """This message is in hand from here on: should the holder die, it is a suspect."""
+        ...
+
+    def count(self, account_id: str, token: str, digest: bytes, by: int) -> int:
+        """Add to how often this suspect failed, and say how often that is. Not to be retried."""
         ...
 
     def settle(self, account_id: str, token: str) -> None:
         """Wait until enough replicas have what was written, before a QUIT that may delete; StateUnavailable."""
+        ...
+
+
+class Refusals(Protocol):
+    """The messages that were skipped or quarantined, and that nobody has decided about yet."""
+
+    def all(self, account_id: str | None = None) -> list[Refusal]:
+        """Those of one account or of all, the oldest first."""
+        ...
+
+    def discard(self, refusal: Refusal) -> bool:
+        """List it no more; False where it was not listed."""
         ...
 
 

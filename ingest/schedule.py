@@ -48,7 +48,7 @@ def next_poll(
 
     Args:
         account: whose poll.
-        state: what was remembered before it.
+        state: what was remembered before it, with what the visit learnt.
         report: how it went.
         cadence: the policy.
         now: seconds since the epoch, kept as the time of the last poll.
@@ -56,6 +56,8 @@ def next_poll(
     """
     spread = 1 - cadence.jitter * chance  # earlier, so that the interval stays what was promised
     state = replace(state, last_poll=now, last_outcome=report.outcome.value)
+    if report.undeleted or report.deleted:
+        state = replace(state, undeleted=report.undeleted and state.undeleted + report.undeleted)
     if report.failure is not None:
         return _after_failure(state, report.failure, cadence, now=now, spread=spread)
     recovered = state.failing_since is not None

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     event_max_bytes: int = Field(1 << 20, ge=16 << 10, le=512 << 20)
     redis_timeout_s: Seconds = 5
     store_connect_timeout_s: Seconds = 5
-    store_read_timeout_s: Seconds = 60
+    store_read_timeout_s: Seconds = 30
     step_retry_s: SecondsOrNone = 20
 
     # When and how much to poll
@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     poll_max_bytes: Octets = 1 << 30
     poll_max_s: Seconds = 300
     quarantine_attempts: int = Field(3, ge=1, le=100)
+    prune_listings: int = Field(3, ge=2, le=100)
+    prune_apart_s: Seconds = 30 * 86400
     suspect_memory_bytes: int = Field(1 << 30, ge=256 << 20, le=1 << 50)
     suspect_cpu_s: Seconds = 8
     suspect_deadline_s: Seconds = 60

@@ -1,11 +1,10 @@
-"""ONE session with one maildrop: listing, what is new, retrieve, commit, delete, quit.
+"""ONE session with one maildrop: listing, what is new, retrieve, delete, quit.
 
 Rules of this room:
 - The ledger image is read once at the start; what may be deleted is decided from it before anything is retrieved.
-- A message is told of only after its objects lie in storage, and its record is written in the same step as its event.
 - QUIT is clean only if everything that was retrieved is committed; otherwise the connection is dropped.
+- Before DELE is sent the ledger says so: should the QUIT's reply be lost, the next listing and the content decide.
 - EXPIRE 0 makes every QUIT after RETR a delete (RFC 2449, 6.7): the connection is dropped then, too.
-- A fault of one message is counted and passed by; any other fault ends the visit.
 """
 
 from __future__ import annotations
@@ -13,27 +12,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
 
-from ingest.errors import (
-    AccountMisconfigured,
-    Fault,
-    IngestError,
-    ListingFailed,
-    MessageTooLarge,
-    ServerTemporary,
+from ingest.errors import MessageUnprocessable, ServerTemporary
+from ingest.holding import Holding
+from ingest.intake import Intake, Tally, mark_of
+from ingest.isolation import Isolation
+from ingest.models import Account, AccountState, Grant, Kind, Listing, MessageRef
+from ingest.news import (
+    Digested,
+    Pruning,
+    after_session,
+    deletable,
+    deleting,
+    header_digest,
+    listings_seen,
+    new_messages,
+    uidl_of,
 )
-from ingest.ledger import NO_IDENTITY, UNCOVERING, LedgerImage, uidl_digest
-from ingest.models import Account, Grant, Kind, Listing, MessageRef, OutgoingEvent, Record
-from ingest.news import Digested, after_session, content_digest, deletable, new_messages, renumbered
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
-from ingest.ports import Clock, Ledger, Spool, SpoolFactory, Telemetry
+from ingest.ports import Clock, Ledger, SpoolFactory, Telemetry
 from ingest.retry import Steps
+from ingest.seeding import Seeding
 
 OnMessage = Callable[[int, int, int], None]
-_TOP_BATCH = 500
+SECONDS_PER_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,7 @@ class VisitLimits:
     max_s: float = 300
     delete_grace_s: float = 3600
     quarantine_attempts: int = 3
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a visit did so far; it stands even when the visit ends in an error."""
-
-    listed: int = 0
-    new: int = 0
-    messages: int = 0
-    events: int = 0
-    skipped: int = 0
-    quarantined: int = 0
-    deleted: int = 0
-    attachments: int = 0
-    bytes: int = 0
-    committed: int = 0
-    more: bool = False
-    drained: bool = False
+    pruning: Pruning = field(default_factory=Pruning)
 
 
 class Visit:
@@ -72,7 +59,7 @@ class Visit:
     Args:
         account, grant: whose maildrop, under which lease, with what earlier polls remember.
         session: logged in.
-        ledger, pipeline, spools, clock, telemetry, steps, limits: what it works with.
+        ledger, pipeline, isolation, spools, clock, telemetry, steps, limits: what it works with.
         beat: keeps the lease; called while octets move; raises LeaseLost.
         draining: whether to stop after the message in hand.
         on_message: told (done, to do, octets) after each message.
@@ -86,6 +73,7 @@ class Visit:
         *,
         ledger: Ledger,
         pipeline: Pipeline,
+        isolation: Isolation,
         spools: SpoolFactory,
         clock: Clock,
         telemetry: Telemetry,
@@ -96,28 +84,22 @@ class Visit:
         on_message: OnMessage,
     ) -> None:
         self._account = account
-        self._token = grant.token
         self._session = session
-        self._ledger = ledger
         self._pipeline = pipeline
+        self._isolation = isolation
         self._spools = spools
         self._clock = clock
         self._telemetry = telemetry
-        self._steps = steps
         self._limits = limits
         self._beat = beat
         self._draining = draining
         self._on_message = on_message
-        self._image = LedgerImage(b"")
         self._listing = Digested(Listing((), complete=False))
-        self._seen: Counter[tuple[bytes, bytes]] = Counter()
-        self._must_abort = False
-        self._unsettled = False  # something listed has no record yet
-        self._known = grant.state.fingerprint
         self._extent = grant.extent
-        self.first_poll_done = grant.state.first_poll_done
-        self.fingerprint: str | None = None
+        self._known = grant.state.fingerprint
+        self.holding = Holding(account.id, grant, ledger=ledger, steps=steps)
         self.tally = Tally()
+        self.learnt: AccountState = replace(grant.state, fingerprint=None)
 
     def run(self) -> None:
         """Do the whole visit; raises IngestError where it ends early. The caller drops the connection then."""
@@ -125,25 +107,37 @@ class Visit:
         self._listing = Digested(self._session.listing())
         self.tally.listed = len(self._listing.messages)
         if self._is_unchanged():
-            self.fingerprint = self._known
+            self.learnt = replace(self.learnt, fingerprint=self._known, listings=self._listings())
             self._session.quit()
             return
-        self._image = self._steps(self._ledger.load, self._account.id)
+        self.holding.load()
         to_delete = deletable(
-            self._listing, self._image, keep_s=self._account.keep_s, grace_s=self._limits.delete_grace_s
+            self._listing, self.holding.image, keep_s=self._account.keep_s, grace_s=self._limits.delete_grace_s
         )
-        new = new_messages(self._listing, self._image)
-        if not self.first_poll_done:
-            new = self._seed(new)
+        intake = Intake(
+            self._account,
+            self.holding,
+            self._listing,
+            pipeline=self._pipeline,
+            isolation=self._isolation,
+            telemetry=self._telemetry,
+            clock=self._clock,
+            attempts=self._limits.quarantine_attempts,
+            tally=self.tally,
+            first_seen=first_seen,
+            beat=self._beat,
+        )
+        new = self._seed(new_messages(self._listing, self.holding.image), intake)
+        new = self._pass_by_the_known(new)
         self.tally.new = len(new)
-        new = self._pass_by_the_large(new)
+        new = self._pass_by_the_large(new, intake)
         if not self._session.broken:
-            self._retrieve(new, first_seen, started)
-        self._unsettled = self._unsettled or self.tally.more or self.tally.drained
-        self.first_poll_done = self.first_poll_done or not (self.tally.more or self.tally.drained)
-        self._leave(to_delete)
-        if self.first_poll_done and not self._unsettled:
-            self.fingerprint = self._fingerprint(self._image.extent)
+            self._retrieve(new, intake, started)
+        stopped = self.tally.more or self.tally.drained
+        self.learnt = replace(self.learnt, first_poll_done=self.learnt.first_poll_done or not stopped)
+        self._leave(to_delete, intake)
+        if self.learnt.first_poll_done and not (stopped or intake.unsettled):
+            self.learnt = replace(self.learnt, fingerprint=self._fingerprint(self.holding.image.extent))
 
     def _is_unchanged(self) -> bool:
         """Whether this is the listing of the last poll and the ledger still knows all of it."""
@@ -155,100 +149,120 @@ class Visit:
         listing = self._listing.fingerprint()
         return listing and f"{listing}:{extent}"
 
-    # The first poll
+    def _listings(self) -> tuple[int, ...]:
+        """The complete listings to remember; an empty one shows nothing."""
+        if not self._listing.whole or not self._listing.messages:
+            return self.learnt.listings
+        now = int(self._clock.now().timestamp()) // SECONDS_PER_MINUTE
+        return listings_seen(self.learnt.listings, now, self._limits.pruning)
 
-    def _seed(self, new: list[MessageRef]) -> list[MessageRef]:
-        """Remember without retrieving what `first_poll` leaves out; return what is left to retrieve."""
-        wanted = self._account.first_poll
-        if wanted == "all" or (wanted == "new" and self._image.exists):
-            return new  # an image means: seeded by an earlier poll that did not come to its end
-        if any(ref.uidl is None for ref in new):
-            raise AccountMisconfigured(
-                f'first_poll = "{wanted}" needs UIDLs, and this server lists messages without', todo='set it to "all"'
-            )
-        if wanted != "new":
-            return self._seed_before(datetime.combine(date.fromisoformat(wanted), datetime.min.time(), UTC), new)
-        if not self._listing.complete:
-            raise ListingFailed("the first listing is incomplete, so it can't be seeded")
-        # In one step: half a seeding would take the other half for new mail. Also of nothing: a ledger says "seeded".
-        self._commit([self._seeded(ref) for ref in new], None)
-        return []
+    # What need not be retrieved
 
-    def _seed_before(self, since: datetime, new: list[MessageRef]) -> list[MessageRef]:
-        """Seed what was received before, by the newest Received header; return what was not."""
-        left: list[MessageRef] = []
-        for at in range(0, len(new), _TOP_BATCH):
-            old: list[MessageRef] = []
-            for ref, head in self._session.headers(new[at : at + _TOP_BATCH]):
-                received = self._pipeline.received_time(head) if head else None
-                if received is not None and received < since:
-                    old.append(ref)
-                elif self._session.broken:  # TOP itself is over its limit: nothing more can be asked in this session
-                    self._skip(ref, head, f"headers of more than {len(head or b'')} octets")
-                else:
-                    left.append(ref)
-                self._beat()
-            if old:
-                self._commit([self._seeded(ref) for ref in old], None)
-            if self._session.broken:
-                self.tally.more = True
-                break
+    def _seed(self, new: list[MessageRef], intake: Intake) -> list[MessageRef]:
+        """Remember without retrieving what the first poll leaves out, now or in the past."""
+        now = self._clock.now()
+        seeding = Seeding(
+            self._account,
+            self.holding,
+            self._session,
+            listing=self._listing,
+            intake=intake,
+            pipeline=self._pipeline,
+            beat=self._beat,
+            now=now,
+            within_s=self._limits.pruning.apart_s,
+        )
+        if self.learnt.first_poll_done:
+            left = seeding.again(new, self.learnt.seeded_at)
+        else:
+            left = seeding.first(new)
+            if self.learnt.seeded_at is None:
+                self.learnt = replace(self.learnt, seeded_at=now.timestamp())
+        self.tally.more = self.tally.more or seeding.broken_off
         return left
 
-    def _seeded(self, ref: MessageRef) -> Record:
-        return Record(self._digest(ref), NO_IDENTITY, Kind.SEEDED)
+    def _pass_by_the_known(self, new: list[MessageRef]) -> list[MessageRef]:
+        """Without the messages that have no UIDL, but a header block and a size that the ledger knows."""
+        unnamed = [ref for ref in new if ref.uidl is None]
+        if not unnamed or not len(self.holding.image) or self._session.broken:
+            return new
+        seen: Counter[bytes] = Counter()
+        known: set[int] = set()
+        for ref, head in self._session.headers(unnamed):
+            digest = header_digest(head.partition(b"\r\n\r\n")[0], ref.size) if head else None
+            if digest is not None:
+                seen[digest] += 1
+                if seen[digest] <= self.holding.image.covering(digest):
+                    known.add(ref.number)
+            self._beat()
+        return [ref for ref in new if ref.number not in known]
 
-    # What is too large
-
-    def _pass_by_the_large(self, new: list[MessageRef]) -> list[MessageRef]:
+    def _pass_by_the_large(self, new: list[MessageRef], intake: Intake) -> list[MessageRef]:
         """Skip what LIST already says is over the cap; return the others."""
         cap = self._limits.max_message_bytes
         large = [ref for ref in new if ref.size > cap]
         if self._session.broken or not large:
             return new
         for ref, head in self._session.headers(large):
-            self._skip(ref, head, f"message of {ref.size} octets, the cap is {cap}")
+            intake.skip(ref, head, f"message of {ref.size} octets, the cap is {cap}")
         self.tally.more = self.tally.more or self._session.broken
         return [ref for ref in new if ref.size <= cap]
 
-    def _skip(self, ref: MessageRef, head: bytes | None, why: str) -> None:
-        """Tell of a message that is left on the server, and remember it."""
-        block = (head or b"").partition(b"\r\n\r\n")[0]
-        digest = self._digest(ref, block + b"%d" % ref.size)
-        if ref.uidl is None and self._image.of_uidl(digest):
-            return
-        event = self._pipeline.skipped(self._account, ref, head, MessageTooLarge(why))
-        self._commit([Record(digest, NO_IDENTITY, Kind.SKIPPED)], event)
-        self.tally.skipped += 1
-
     # What is to be retrieved
 
-    def _retrieve(self, new: list[MessageRef], first_seen: datetime, started: float) -> None:
+    def _retrieve(self, new: list[MessageRef], intake: Intake, started: float) -> None:
         within = self._within_budget(new)
         self.tally.more = self.tally.more or len(within) < len(new)
+        suspects = [ref for ref in within if ref.uidl is not None and self.holding.suspects(mark_of(ref, None))]
+        refused: list[tuple[Refused, int]] = []
+        for ref in suspects:
+            if self._session.broken:
+                return
+            # Counted before the work: should it end us once more, it stands counted.
+            counted = self.holding.count(mark_of(ref, None))
+            if counted > self._limits.quarantine_attempts + 1:
+                intake.failed(ref, None, MessageUnprocessable("each worker that retrieved it died"), counted=counted)
+            else:
+                refused += [(each, counted) for each in self._take([ref], intake, started, counted)]
+        rest = [ref for ref in within if ref not in suspects]
+        if not self._session.broken and not self.tally.drained:
+            refused += [(each, 0) for each in self._take(rest, intake, started)]
+        self._judge(refused, intake)
+
+    def _take(self, refs: list[MessageRef], intake: Intake, started: float, counted: int = 0) -> list[Refused]:
+        """Retrieve these and hand each to the intake; return those that the server refused."""
         refused: list[Refused] = []
         cap = self._limits.max_message_bytes
-        with closing(self._session.retrieve(within, self._spools, max_bytes=cap)) as retrieval:
+        self._in_hand(refs, 0)
+        with closing(self._session.retrieve(refs, self._spools, max_bytes=cap)) as retrieval:
             for done, got in enumerate(retrieval, 1):
+                following = refs[done] if done < len(refs) else None
                 match got:
                     case Retrieved(ref, spool):
                         with closing(spool):
-                            self._take(ref, spool, first_seen)
+                            intake.take(ref, spool, following=following, counted=counted)
                     case Refused():
                         refused.append(got)
                     case TooLarge(ref, head):
-                        self._skip(ref, head, f"more octets came than the cap of {cap}")
+                        intake.skip(ref, head, f"more octets came than the cap of {cap}")
                         self.tally.more = True  # the session is spent; the others come in the next one
-                self._on_message(done, len(within), self.tally.bytes)
+                self._on_message(done, len(refs), self.tally.bytes)
                 self._beat()
-                if done < len(within) and self._stop(started):
-                    break
-        self._judge(refused, first_seen)
+                if done < len(refs):
+                    if self._stop(started):
+                        break
+                    self._in_hand(refs, done)
+        return refused
+
+    def _in_hand(self, refs: Sequence[MessageRef], at: int) -> None:
+        """Mark the next one; one without UIDL has no mark before it is retrieved."""
+        if at < len(refs) and refs[at].uidl is not None:
+            self.holding.take_in_hand(mark_of(refs[at], None))
 
     def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
         """As many as one poll may take. Without UIDLs as many more as are known by their content already."""
         unnamed = any(ref.uidl is None for ref in new)
-        most = self._limits.max_messages + (len(self._image) if unnamed else 0)
+        most = self._limits.max_messages + (len(self.holding.image) if unnamed else 0)
         octets = 0
         for count, ref in enumerate(new):
             octets += ref.size
@@ -262,83 +276,40 @@ class Visit:
         self.tally.more = self.tally.more or late
         return self.tally.drained or late
 
-    def _take(self, ref: MessageRef, spool: Spool, first_seen: datetime) -> None:
-        """One retrieved message: parse, store, commit."""
-        self.tally.messages += 1
-        self.tally.bytes += spool.size
-        if ref.uidl is None and self._image.of_uidl(content_digest(spool.sha256)):
-            return  # quarantined under the digest of all its octets
-        try:
-            read = self._pipeline.read(spool)
-            digest = self._digest(ref, read.identity)
-            record = Record(digest, read.identity[:8], Kind.STORED)
-            same = [each for each in self._image.of_uidl(digest) if each.identity == record.identity]
-            self._seen[digest, record.identity] += 1
-            if self._seen[digest, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
-                return  # this very occurrence has its record
-            if same:
-                self._commit([record], None)  # a copy, or a DELE that the server ignored: told of already
-                return
-            done = self._pipeline.process(self._account, ref, spool, read, first_seen=first_seen, beat=self._beat)
-        except IngestError as error:
-            if error.fault is not Fault.MESSAGE:
-                raise
-            self._failed(ref, spool, error, first_seen)
-            return
-        known = (
-            self._listing.complete and done.raw_existed and renumbered(self._image, self._listing.listed, read.identity)
-        )
-        self._commit([record], None if known else done.event)
-        self.tally.attachments += done.attachments
-
-    # What fails by its own fault
-
-    def _judge(self, refused: Sequence[Refused], first_seen: datetime) -> None:
+    def _judge(self, refused: Sequence[tuple[Refused, int]], intake: Intake) -> None:
         """One message refused is its own fault; all of several is the server's."""
         if len(refused) > 1 and not self.tally.messages:
-            raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0].error.what}")
-        for each in refused:
-            self._failed(each.ref, None, each.error, first_seen)
+            for each, counted in refused:
+                if counted:
+                    self.holding.count(mark_of(each.ref, None), -1)
+            raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0][0].error.what}")
+        for each, counted in refused:
+            intake.failed(each.ref, None, each.error, counted=counted)
 
-    def _failed(self, ref: MessageRef, spool: Spool | None, error: IngestError, first_seen: datetime) -> None:
-        """Count it; put it in quarantine when it has failed often enough."""
-        self._telemetry.message_failed(self._account.id, error.code, error.what)
-        key = self._digest(ref, b"%d:%d" % (ref.number, ref.size))
-        attempts = self._ledger.attempts(self._account.id, self._token, key, count=True)
-        if attempts < self._limits.quarantine_attempts:
-            self._unsettled = True
-            self._must_abort = self._must_abort or spool is not None
-            return
-        done = self._pipeline.quarantined(self._account, ref, spool, error, first_seen=first_seen, beat=self._beat)
-        digest = self._digest(ref, done.identity)
-        self._commit([Record(digest, done.identity[:8], Kind.QUARANTINED)], done.event)
-        self.tally.quarantined += 1
+    # Leaving
 
-    # Writing and leaving
-
-    def _digest(self, ref: MessageRef, content: bytes = b"") -> bytes:
-        return content_digest(content) if ref.uidl is None else uidl_digest(ref.uidl)
-
-    def _commit(self, records: Sequence[Record], event: OutgoingEvent | None) -> None:
-        self._steps(self._ledger.commit, self._account.id, self._token, self._image, records, event)
-        self.tally.events += event is not None
-        self.tally.committed += 1
-
-    def _leave(self, to_delete: list[MessageRef]) -> None:
+    def _leave(self, to_delete: list[MessageRef], intake: Intake) -> None:
         """QUIT if that is safe, with the deletions; else drop the connection, which changes nothing at the server."""
         quit_deletes = self._session.capabilities.expire_days == 0 and self.tally.messages
-        if self._must_abort or self._session.broken or quit_deletes:
+        if intake.must_abort or self._session.broken or quit_deletes:
             self._session.abort()
             return
+        image = self.holding.image
+        if to_delete:
+            self.holding.rewrite(deleting(image, to_delete))
         if to_delete or self.tally.messages:
             # What QUIT makes final must be where a failover finds it.
-            self._steps(self._ledger.settle, self._account.id, self._token)
+            self.holding.settle()
             self._beat()
         deleted = self._session.delete(to_delete) if to_delete else []
         confirmed = self._session.quit()
         self.tally.deleted = len(deleted) if confirmed else 0
+        self.tally.undeleted += len(to_delete) - self.tally.deleted
+        outcome = dict.fromkeys(map(uidl_of, to_delete), Kind.STORED)  # refused
+        outcome |= dict.fromkeys(map(uidl_of, deleted), Kind.DELETED if confirmed else Kind.DELETING)
         records = after_session(
-            self._listing, self._image, deleted if confirmed else (), keeps=self._account.keep_s is None
+            self._listing, image, outcome, earlier=self.learnt.listings, pruning=self._limits.pruning
         )
         if records is not None:
-            self._steps(self._ledger.rewrite, self._account.id, self._token, self._image, records)
+            self.holding.rewrite(records)
+        self.learnt = replace(self.learnt, listings=self._listings())

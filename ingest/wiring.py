@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -26,6 +26,7 @@ from ingest.adapters.redis_client import Client, Keys, check_state, connect, sta
 from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
+from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.adapters.s3_store import S3Store, s3_client
 from ingest.adapters.secrets import SecretStore
@@ -35,9 +36,10 @@ from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.applying import apply_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
-from ingest.errors import ConfigurationError, IngestError, StateRefused, StateUnavailable
+from ingest.errors import ConfigurationError, IngestError, StateUnavailable
 from ingest.isolation import Isolation
-from ingest.models import Account, Failure
+from ingest.models import Failure
+from ingest.news import Pruning
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
@@ -50,6 +52,7 @@ from ingest.ports import (
     Lease,
     Ledger,
     ObjectStore,
+    Refusals,
     Schedule,
     Secrets,
     SpoolFactory,
@@ -61,7 +64,6 @@ from ingest.settings import Settings
 from ingest.visit import VisitLimits
 
 DISPATCHERS = "mailsluice.dispatcher"
-MAX_SKEW_S = 5.0
 _WAIT_S = 2.0
 # What a process for one message alone is told: enough for store and pipeline, and no secret.
 _ISOLATED = {
@@ -75,15 +77,6 @@ _ISOLATED = {
     "step_retry_s",
 }
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of `doctor`."""
-
-    name: str
-    ok: bool
-    line: str
 
 
 class _once(Generic[T]):  # noqa: N801  # a decorator
@@ -164,6 +157,10 @@ class Services:
         )
 
     @_once
+    def refusals(self) -> Refusals:
+        return RedisRefusals(self.state, self.keys)
+
+    @_once
     def events(self) -> EventLog:
         return RedisEvents(
             self.state,
@@ -235,6 +232,7 @@ class Services:
             secrets=self.secrets,
             spools=self.spools,
             pipeline=self.pipeline,
+            isolation=self.isolation,
             lease=self.lease,
             ledger=self.ledger,
             clock=self.clock,
@@ -248,6 +246,7 @@ class Services:
                 max_s=settings.poll_max_s,
                 delete_grace_s=settings.delete_grace_s,
                 quarantine_attempts=settings.quarantine_attempts,
+                pruning=Pruning(settings.prune_listings, settings.prune_apart_s),
             ),
             cadence=Cadence(max_interval_s=settings.max_poll_interval_s),
             lease_ttl_s=settings.lease_ttl_s,
@@ -298,6 +297,10 @@ class Services:
             else:
                 return
 
+    def state_problem(self) -> IngestError | None:
+        """What stands in the way of holding state in this Redis."""
+        return state_problem(self.redis)
+
     @property
     def may_seal(self) -> bool:
         """Whether there is a key to encrypt literal passwords with."""
@@ -320,33 +323,6 @@ class Services:
             may_seal=self.may_seal,
             prune=prune,
         )
-
-    def checks(self) -> list[Check]:
-        """What `doctor` says, a line each; never raises."""
-        lines = [Check("settings", ok=False, line=line) for line in self.settings.strangers()]
-        state = state_problem(self.redis)
-        lines.append(Check("redis", state is None, str(state or "reachable, evicts nothing")))
-        if state is None:
-            lines += [self._check("clock", self._check_clock, "agrees with Redis'")]
-        lines += [
-            # lambdas, since making store and dispatcher may be what fails
-            self._check("storage", lambda: self.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
-            self._check("broker", lambda: self.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
-        ]
-        return lines
-
-    def _check(self, name: str, check: Callable[[], None], good: str) -> Check:
-        try:
-            check()
-        except IngestError as error:
-            return Check(name, ok=False, line=str(error))
-        return Check(name, ok=True, line=good)
-
-    def _check_clock(self) -> None:
-        seconds, micros = self.redis.time()
-        skew = self.clock.now().timestamp() - (int(seconds) + int(micros) / 1e6)
-        if abs(skew) > MAX_SKEW_S:
-            raise StateRefused(f"this clock and Redis' differ by {skew:.0f} s", todo="run NTP on both machines")
 
     def close(self) -> None:
         """Give everything back, newest first."""
@@ -372,15 +348,6 @@ def answer_isolated() -> NoReturn:
 def start_embedded_redis(directory: Path) -> EmbeddedRedis:
     """A Redis of our own for one machine, its data in this directory."""
     return EmbeddedRedis(directory)
-
-
-def check_account(services: Services, account: Account) -> Check:
-    """Log in to one account and say how it went, as a line of `doctor`."""
-    try:
-        seen = services.checker.check(account)
-    except IngestError as error:
-        return Check(f"account {account.id}", ok=False, line=str(error))
-    return Check(f"account {account.id}", ok=True, line=f"logs in, {seen.messages} messages")
 
 
 def _object_store(settings: Settings) -> ObjectStore:

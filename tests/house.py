@@ -117,11 +117,13 @@ class House:
     def poller(self, pipeline: Pipeline | None = None, **limits: float) -> Poller:
         spools = Spools(self.spool_dir)
         steps = Steps(0.0)
+        pipeline = pipeline or self.pipeline()
         return Poller(
             dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
             secrets=SecretStore(None),
             spools=spools,
-            pipeline=pipeline or self.pipeline(),
+            pipeline=pipeline,
+            isolation=InProcess(pipeline),
             lease=self.lease,
             ledger=self.ledger,
             clock=self.clock,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, extent_of, next_header
-from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, StreamEntry
+from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, Refusal, StreamEntry
 from ingest.ports import Clock
 
 _FRESH = AccountState()
@@ -31,7 +32,9 @@ class MemoryState:
     due: dict[str, float] = field(default_factory=dict)
     claimed: set[str] = field(default_factory=set)
     states: dict[str, AccountState] = field(default_factory=dict)
-    attempts: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    suspects: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    in_hand: dict[str, bytes] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
     events: list[OutgoingEvent] = field(default_factory=list)
     stream_max_bytes: int = 1 << 30
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -65,7 +68,11 @@ class MemoryLease:
             state.claimed.discard(account_id)
             self._hold(account_id, token)
             value = state.ledgers.get(account_id, b"")
-            return Grant(token, state.states.get(account_id, _FRESH), extent_of(value[:HEADER_BYTES], len(value)))
+            suspects = state.suspects.setdefault(account_id, {})
+            if account_id in state.in_hand:  # its holder died
+                suspects.setdefault(state.in_hand.pop(account_id), 0)
+            extent = extent_of(value[:HEADER_BYTES], len(value))
+            return Grant(token, state.states.get(account_id, _FRESH), extent, dict(suspects))
 
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:
@@ -83,6 +90,7 @@ class MemoryLease:
             if account_id in self._state.due:
                 self._state.due[account_id] = self._state.now() + due_in_s
             del self._state.leases[account_id]
+            self._state.in_hand.pop(account_id, None)
             if event is not None:
                 self._state.events.append(event)
             return True
@@ -105,13 +113,20 @@ class MemoryLedger:
             return LedgerImage(self._state.ledgers.get(account_id, b""), int(self._state.now()) // 60)
 
     def commit(
-        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        event: OutgoingEvent | None,
+        *,
+        finished: bytes | None = None,
+        following: bytes | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         state = self._state
         timed = [replace(record, minutes=int(state.now()) // 60) for record in records]
-        with state.lock:
-            if not state.holds(account_id, token):
-                raise LeaseLost("the lease ran out, or another poller took over")
+        with self._held(account_id, token):
             value = state.ledgers.get(account_id, b"")
             if value and value[:HEADER_BYTES] != image.header:
                 raise LedgerMoved("the ledger is not as it was read")
@@ -120,35 +135,62 @@ class MemoryLedger:
                 if len(value) != at + RECORD_BYTES * len(timed) or _heads(value[at:]) != _heads(encode(timed)):
                     raise LedgerMoved("the ledger is not as it was read")
             else:
-                if event is not None:
-                    if sum(len(each.json) for each in (*state.events, event)) > state.stream_max_bytes:
-                        raise StateFull("the event stream is full")
-                    state.events.append(event)
+                self._add(event)
                 state.ledgers[account_id] = (value or image.header) + encode(timed)
-                for record in records:
-                    state.attempts.pop((account_id, record.uidl), None)
+                if refusal is not None:
+                    state.refusals[account_id, refusal.id] = refusal
+                if finished is not None:
+                    state.suspects.get(account_id, {}).pop(finished, None)
+                state.in_hand.pop(account_id, None)
+                if following is not None:
+                    state.in_hand[account_id] = following
         image.follow(timed)
 
-    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
+    def rewrite(
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        *,
+        event: OutgoingEvent | None = None,
+        resolved: Refusal | None = None,
+    ) -> None:
         state, header = self._state, next_header(image.header)
-        with state.lock:
-            if not state.holds(account_id, token):
-                raise LeaseLost("the lease ran out, or another poller took over")
+        with self._held(account_id, token):
             value = state.ledgers.get(account_id, b"")
             if value[:HEADER_BYTES] != header:
-                if value[:HEADER_BYTES] != image.header or len(value) != image.value_bytes:
+                if (value and value[:HEADER_BYTES] != image.header) or len(value) != image.value_bytes:
                     raise LedgerMoved("the ledger is not as it was read")
+                self._add(event)
                 state.ledgers[account_id] = header + encode(records)
+                if resolved is not None:
+                    state.refusals.pop((account_id, resolved.id), None)
         image.replace(header, records)
 
-    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
-        state, key = self._state, (account_id, uidl_digest)
-        with state.lock:
-            if not state.holds(account_id, token):
+    def mark(self, account_id: str, token: str, digest: bytes) -> None:
+        with self._held(account_id, token):
+            self._state.in_hand[account_id] = digest
+
+    def count(self, account_id: str, token: str, digest: bytes, by: int) -> int:
+        with self._held(account_id, token):
+            suspects = self._state.suspects.setdefault(account_id, {})
+            suspects[digest] = suspects.get(digest, 0) + by
+            return suspects[digest]
+
+    @contextmanager
+    def _held(self, account_id: str, token: str) -> Iterator[None]:
+        with self._state.lock:
+            if not self._state.holds(account_id, token):
                 raise LeaseLost("the lease ran out, or another poller took over")
-            if count:
-                state.attempts[key] = state.attempts.get(key, 0) + 1
-            return state.attempts.get(key, 0)
+            yield
+
+    def _add(self, event: OutgoingEvent | None) -> None:
+        if event is None:
+            return
+        if sum(len(each.json) for each in (*self._state.events, event)) > self._state.stream_max_bytes:
+            raise StateFull("the event stream is full")
+        self._state.events.append(event)
 
     def settle(self, account_id: str, token: str) -> None:
         """One process has no replicas to wait for."""
@@ -209,8 +251,26 @@ class MemorySchedule:
             self.drop([account_id])
             state.ledgers.pop(account_id, None)
             state.states.pop(account_id, None)
-            for key in [key for key in state.attempts if key[0] == account_id]:
-                del state.attempts[key]
+            state.suspects.pop(account_id, None)
+            state.in_hand.pop(account_id, None)
+            for key in [key for key in state.refusals if key[0] == account_id]:
+                del state.refusals[key]
+
+
+class MemoryRefusals:
+    """Implements `ports.Refusals`."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def all(self, account_id: str | None = None) -> list[Refusal]:
+        with self._state.lock:
+            found = [each for each in self._state.refusals.values() if account_id in {None, each.account}]
+        return sorted(found, key=lambda refusal: (refusal.time, refusal.id))
+
+    def discard(self, refusal: Refusal) -> bool:
+        with self._state.lock:
+            return self._state.refusals.pop((refusal.account, refusal.id), None) is not None
 
 
 class MemoryAccounts:

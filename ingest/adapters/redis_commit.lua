@@ -1,10 +1,11 @@
 #!lua
 -- One step: check the fence, the ledger and the key types; add the event; only then append the records.
 -- Lua is not rolled back: an error after XADD repeats an event under its same id, it never loses a message.
--- KEYS  1 lease  2 ledger  3 event stream  4 attempts  5 octets in the stream
+-- KEYS  1 lease  2 ledger  3 event stream  4 suspects  5 octets in the stream  6 refusals of the shard
 -- ARGV  1 token  2 header (16)  3 expected length of the ledger  4 lease TTL in ms
 --       5 records without their time, 17 octets each: UIDL digest 8, identity digest 8, kind 1
 --       6 event id ("" for none)  7 type  8 event  9 cap of the stream in octets
+--       10 digest of what is finished  11 of what is in hand next  12 refusal's field  13 refusal ("" for none, each)
 local HEADER, RECORD, HEAD = 16, 20, 17
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -15,7 +16,7 @@ local function refuses(key, wanted)
   return found ~= 'none' and found ~= wanted
 end
 if refuses(KEYS[2], 'string') or refuses(KEYS[3], 'stream') or refuses(KEYS[4], 'hash')
-  or refuses(KEYS[5], 'string') then
+  or refuses(KEYS[5], 'string') or refuses(KEYS[6], 'hash') then
   return {'type', 0}
 end
 
@@ -53,14 +54,20 @@ if ARGV[6] ~= '' then
   redis.call('INCRBY', KEYS[5], #ARGV[8])
   redis.call('XADD', KEYS[3], '*', 'id', ARGV[6], 'type', ARGV[7], 'event', ARGV[8])
 end
+if ARGV[12] ~= '' then
+  redis.call('HSET', KEYS[6], ARGV[12], ARGV[13])
+end
 if length == 0 then
   table.insert(records, 1, ARGV[2])
 end
 redis.call('APPEND', KEYS[2], table.concat(records))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  for at = 1, #ARGV[5], HEAD do
-    redis.call('HDEL', KEYS[4], string.sub(ARGV[5], at, at + 7))
-  end
+if ARGV[10] ~= '' then
+  redis.call('HDEL', KEYS[4], ARGV[10])
+end
+if ARGV[11] ~= '' then
+  redis.call('HSET', KEYS[4], 'in hand', ARGV[11])
+else
+  redis.call('HDEL', KEYS[4], 'in hand')
 end
 return {'done', minutes}

@@ -22,15 +22,21 @@ _NOW = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
-# KEYS 1 lease 2 due 3 state 4 ledger; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
+# KEYS 1 lease 2 due 3 state 4 ledger 5 suspects; ARGV 1 token 2 TTL ms 3 account 4 claim TTL ms 5 "1": only if claimed
 _ACQUIRE = f"""#!lua
 -- Read first: what has the wrong type must fail before the lease is taken, since nothing is rolled back.
 local due = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or 0)
 local found = {{redis.call('HGETALL', KEYS[3]), redis.call('GETRANGE', KEYS[4], 0, 15), redis.call('STRLEN', KEYS[4])}}
+local in_hand = redis.call('HGET', KEYS[5], 'in hand')
 if ARGV[5] == '1' and due % 1 == 0 then return false end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 {_NOW}
 redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
+if in_hand then  -- its holder died
+  redis.call('HSETNX', KEYS[5], in_hand, 0)
+  redis.call('HDEL', KEYS[5], 'in hand')
+end
+found[4] = redis.call('HGETALL', KEYS[5])
 return found
 """
 _RENEW = f"""#!lua flags=allow-oom
@@ -40,7 +46,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], 'XX', 'GT', now + ARGV[4], ARGV[3])
 return 1
 """
-# KEYS 1 lease 2 due 3 state 4 events 5 their octets
+# KEYS 1 lease 2 due 3 state 4 events 5 their octets 6 suspects 7 ledger
 # ARGV 1 token 2 account 3 due in ms 4-6 event id ("" for none), type, event
 # 7… state fields and values
 _RELEASE = f"""#!lua flags=allow-oom
@@ -48,10 +54,16 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 {_NOW}
 redis.call('HSET', KEYS[3], unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2])
+redis.call('HDEL', KEYS[6], 'in hand')
 redis.call('DEL', KEYS[1])
 if ARGV[4] ~= '' then
   redis.call('INCRBY', KEYS[5], #ARGV[6])
   redis.call('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6])
+end
+-- APPEND leaves as much slack again behind a value; SET leaves none. Where MEMORY is not ours to ask, it stays.
+local used = redis.pcall('MEMORY', 'USAGE', KEYS[7])
+if type(used) == 'number' and used > redis.call('STRLEN', KEYS[7]) * 1.25 + 512 then
+  redis.call('SET', KEYS[7], redis.call('GET', KEYS[7]))
 end
 return 1
 """
@@ -83,13 +95,19 @@ class RedisLease:
                     *self._lease_and_due(account_id),
                     self._keys.of_account("state", account_id),
                     self._keys.of_account("ledger", account_id),
+                    self._keys.of_account("suspects", account_id),
                 ],
                 args=[token, self._ttl_ms, account_id, self._claim_ttl_ms, int(claimed)],
             )
         if found is None:
             return None
-        fields, header, length = found
-        return Grant(token, decode_state(dict(zip(fields[::2], fields[1::2], strict=True))), extent_of(header, length))
+        fields, header, length, suspects = found
+        return Grant(
+            token,
+            decode_state(dict(zip(fields[::2], fields[1::2], strict=True))),
+            extent_of(header, length),
+            {digest: int(count) for digest, count in zip(suspects[::2], suspects[1::2], strict=True)},
+        )
 
     def renew(self, account_id: str, token: str) -> None:
         with translated(self._client):
@@ -111,6 +129,8 @@ class RedisLease:
                         self._keys.of_account("state", account_id),
                         self._keys.of_shard("events", self._keys.shard_of(account_id)),
                         self._keys.of_shard("events:bytes", self._keys.shard_of(account_id)),
+                        self._keys.of_account("suspects", account_id),
+                        self._keys.of_account("ledger", account_id),
                     ],
                     args=[token, account_id, int(due_in_s * 1000), *event_fields(event), *fields],
                 )

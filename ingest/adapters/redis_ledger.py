@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ingest.adapters.redis_client import Client, Keys, lua, translated
-from ingest.adapters.redis_state import event_fields
+from ingest.adapters.redis_state import encode_refusal, event_fields, refusal_field
 from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable
 from ingest.ledger import LedgerImage, encode, next_header
-from ingest.models import OutgoingEvent, Record
+from ingest.models import OutgoingEvent, Record, Refusal
 
 _LOAD = """#!lua flags=no-writes
 return {redis.call('GET', KEYS[1]), math.floor(redis.call('TIME')[1] / 60)}
@@ -23,10 +23,16 @@ _TOUCH = """#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
-_ATTEMPT = """#!lua
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-if ARGV[3] == '1' then return redis.call('HINCRBY', KEYS[2], ARGV[2], 1) end
-return tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or 0)
+# KEYS 1 lease 2 suspects; ARGV 1 token 2 digest
+_MARK = """#!lua
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], 'in hand', ARGV[2])
+return 1
+"""
+# KEYS 1 lease 2 suspects; ARGV 1 token 2 digest 3 by how much
+_COUNT = """#!lua
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+return redis.call('HINCRBY', KEYS[2], ARGV[2], ARGV[3])
 """
 
 
@@ -60,7 +66,8 @@ class RedisLedger:
         self._rewrite = client.register_script(lua("redis_rewrite"))
         self._load = client.register_script(_LOAD)
         self._touch = client.register_script(_TOUCH)
-        self._attempt = client.register_script(_ATTEMPT)
+        self._mark = client.register_script(_MARK)
+        self._count = client.register_script(_COUNT)
 
     def load(self, account_id: str) -> LedgerImage:
         key = self._keys.of_account("ledger", account_id)
@@ -72,17 +79,28 @@ class RedisLedger:
             raise StateRefused(f"{key} is damaged: {error}", todo="restore it, or erase the account's state") from None
 
     def commit(
-        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        event: OutgoingEvent | None,
+        *,
+        finished: bytes | None = None,
+        following: bytes | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         heads = b"".join(record.uidl + record.identity + bytes((record.kind,)) for record in records)
+        shard = self._keys.shard_of(account_id)
         with translated(self._client):
             answer, minutes = self._commit(
                 keys=[
                     self._keys.of_account("lease", account_id),
                     self._keys.of_account("ledger", account_id),
-                    self._keys.of_shard("events", self._keys.shard_of(account_id)),
-                    self._keys.of_account("attempts", account_id),
-                    self._keys.of_shard("events:bytes", self._keys.shard_of(account_id)),
+                    self._keys.of_shard("events", shard),
+                    self._keys.of_account("suspects", account_id),
+                    self._keys.of_shard("events:bytes", shard),
+                    self._keys.of_shard("refusals", shard),
                 ],
                 args=[
                     token,
@@ -92,32 +110,63 @@ class RedisLedger:
                     heads,
                     *event_fields(event),
                     self._stream_max_bytes,
+                    finished or b"",
+                    following or b"",
+                    *((refusal_field(refusal), encode_refusal(refusal)) if refusal else ("", "")),
                 ],
             )
         self._judge(account_id, answer)
         image.follow(replace(record, minutes=int(minutes)) for record in records)
 
-    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
+    def rewrite(
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        *,
+        event: OutgoingEvent | None = None,
+        resolved: Refusal | None = None,
+    ) -> None:
         header = next_header(image.header)
+        shard = self._keys.shard_of(account_id)
         with translated(self._client):
             answer = self._rewrite(
-                keys=[self._keys.of_account("lease", account_id), self._keys.of_account("ledger", account_id)],
-                args=[token, image.header, image.value_bytes, header + encode(records)],
+                keys=[
+                    self._keys.of_account("lease", account_id),
+                    self._keys.of_account("ledger", account_id),
+                    self._keys.of_shard("events", shard),
+                    self._keys.of_shard("events:bytes", shard),
+                    self._keys.of_shard("refusals", shard),
+                ],
+                args=[
+                    token,
+                    image.header,
+                    image.value_bytes,
+                    header + encode(records),
+                    *event_fields(event),
+                    self._stream_max_bytes,
+                    refusal_field(resolved) if resolved else "",
+                ],
             )
         self._judge(account_id, answer)
         image.replace(header, records)
 
-    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
+    def mark(self, account_id: str, token: str, digest: bytes) -> None:
         with translated(self._client):
-            answer = int(
-                self._attempt(
-                    keys=[self._keys.of_account("lease", account_id), self._keys.of_account("attempts", account_id)],
-                    args=[token, uidl_digest, "1" if count else "0"],
-                )
-            )
-        if answer < 0:
+            held = self._mark(keys=self._lease_and_suspects(account_id), args=[token, digest])
+        if not held:
             raise LeaseLost("the lease ran out, or another poller took over")
-        return answer
+
+    def count(self, account_id: str, token: str, digest: bytes, by: int) -> int:
+        with translated(self._client):
+            answer = self._count(keys=self._lease_and_suspects(account_id), args=[token, digest, by])
+        if answer is None:
+            raise LeaseLost("the lease ran out, or another poller took over")
+        return int(answer)
+
+    def _lease_and_suspects(self, account_id: str) -> list[str]:
+        return [self._keys.of_account("lease", account_id), self._keys.of_account("suspects", account_id)]
 
     def settle(self, account_id: str, token: str) -> None:
         if not self._min_replicas:

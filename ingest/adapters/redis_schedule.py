@@ -127,7 +127,10 @@ class RedisSchedule:
     def erase(self, account_id: str) -> None:
         self.drop([account_id])
         with translated(self._client):
-            self._client.delete(*(self._keys.of_account(kind, account_id) for kind in ("ledger", "state", "attempts")))
+            self._client.delete(*(self._keys.of_account(kind, account_id) for kind in ("ledger", "state", "suspects")))
+            refusals = self._keys.of_shard("refusals", self._keys.shard_of(account_id))
+            for field in [field for field, _ in self._client.hscan_iter(refusals, match=f"{account_id}:*")]:
+                self._client.hdel(refusals, field)
 
     def _now_ms(self) -> int:
         seconds, micros = self._client.time()

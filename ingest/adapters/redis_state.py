@@ -1,4 +1,4 @@
-"""Values as Redis keeps them: an account's state as a hash, readable with HGETALL; an event as arguments of a script.
+"""Values as Redis keeps them: a state as a hash (HGETALL shows it), an event as arguments, a refusal as JSON.
 
 Rules of this room:
 - In the hash an empty value stands for None; a missing or damaged field is fresh.
@@ -6,10 +6,12 @@ Rules of this room:
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Mapping
 
-from ingest.models import AccountState, OutgoingEvent
+from ingest.models import AccountState, Kind, OutgoingEvent, Record, Refusal
 
 
 def encode_state(state: AccountState) -> dict[str, str]:
@@ -24,6 +26,9 @@ def encode_state(state: AccountState) -> dict[str, str]:
         "last_poll": "" if state.last_poll is None else f"{state.last_poll:.3f}",
         "failing_since": "" if state.failing_since is None else f"{state.failing_since:.3f}",
         "fingerprint": state.fingerprint or "",
+        "seeded_at": "" if state.seeded_at is None else f"{state.seeded_at:.3f}",
+        "undeleted": str(state.undeleted),
+        "listings": " ".join(map(str, state.listings)),
     }
 
 
@@ -48,9 +53,36 @@ def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
         last_poll=number("last_poll"),
         failing_since=number("failing_since"),
         fingerprint=text.get("fingerprint") or None,
+        seeded_at=number("seeded_at"),
+        undeleted=int(number("undeleted") or 0),
+        listings=tuple(int(word) for word in text.get("listings", "").split() if word.isdecimal()),
     )
 
 
 def event_fields(event: OutgoingEvent | None) -> tuple[str | bytes, ...]:
     """Id, type and JSON for a script; an empty id stands for no event."""
     return (event.id, event.type, event.json) if event else ("", "", "")
+
+
+def refusal_field(refusal: Refusal) -> str:
+    """Where a refusal stands in its shard's hash. Account ids hold no colon."""
+    return f"{refusal.account}:{refusal.id}"
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """A refusal as JSON, its record's digests in hex."""
+    record = refusal.record
+    values = {field.name: getattr(refusal, field.name) for field in dataclasses.fields(refusal)}
+    values["record"] = {"uidl": record.uidl.hex(), "identity": record.identity.hex(), "kind": record.kind.name.lower()}
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def decode_refusal(value: bytes) -> Refusal | None:
+    """The refusal behind JSON; None where it makes no sense."""
+    try:
+        values = json.loads(value)
+        record = values.pop("record")
+        digests = bytes.fromhex(record["uidl"]), bytes.fromhex(record["identity"])
+        return Refusal(record=Record(*digests, Kind[record["kind"].upper()]), **values)
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -13,11 +13,12 @@ import dataclasses
 import click
 from rich.text import Text
 
+from ingest.checkup import Check, check_account, check_all
 from ingest.cli.output import as_json, clean, complain, console, dump
 from ingest.cli.services import pass_services
 from ingest.errors import IngestError
 from ingest.models import Account, AccountState
-from ingest.wiring import Check, Services, check_account
+from ingest.wiring import Services
 
 _UNASKED = 20
 
@@ -32,7 +33,7 @@ def doctor(services: Services, *, ids: tuple[str, ...], every: bool, as_json: bo
 
     Exit code 1 if anything is down or wrong, one line each on stderr.
     """
-    checks = services.checks()
+    checks = check_all(services)
     if all(check.ok for check in checks if check.name == "redis"):  # else the accounts can't be asked for
         checks += _accounts(services, ids, every=every)
     failed = [check for check in checks if not check.ok]

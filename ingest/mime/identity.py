@@ -30,10 +30,7 @@ def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha
     """
     with octets(buffer) as view:
         header_end = max(0, min(header_end, len(view)))
-        first = _AT_START.match(view, 0, header_end)
-        spans = [first.span()] if first else []
-        at = first.end() - 1 if first else 0
-        spans += [(found.start() + 1, found.end()) for found in _REWRITTEN.finditer(view, at, header_end)]
+        spans = _spans(view, header_end)
         if not spans:
             return sha256
         digest, at = hashlib.sha256(), 0
@@ -42,3 +39,20 @@ def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha
                 digest.update(chunk)
             at = end
         return digest.digest()
+
+
+def stable_header(block: bytes) -> bytes:
+    """A header block without the fields that mail stores rewrite."""
+    kept, at = bytearray(), 0
+    for start, end in [*_spans(block, len(block)), (len(block), len(block))]:
+        kept += block[at:start]
+        at = end
+    return bytes(kept)
+
+
+def _spans(view: mmap.mmap | memoryview | bytes, header_end: int) -> list[tuple[int, int]]:
+    """Where those fields stand."""
+    first = _AT_START.match(view, 0, header_end)
+    spans = [first.span()] if first else []
+    at = first.end() - 1 if first else 0
+    return spans + [(found.start() + 1, found.end()) for found in _REWRITTEN.finditer(view, at, header_end)]

@@ -15,6 +15,7 @@ from ingest.adapters.memory_state import (
     MemoryEvents,
     MemoryLease,
     MemoryLedger,
+    MemoryRefusals,
     MemorySchedule,
     MemoryState,
 )
@@ -23,11 +24,12 @@ from ingest.adapters.redis_client import Keys, connect
 from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
+from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import NO_IDENTITY, uidl_digest
-from ingest.models import Account, AccountState, Grant, Kind, OutgoingEvent, Record
-from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Schedule
+from ingest.models import Account, AccountState, Grant, Kind, OutgoingEvent, Record, Refusal
+from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Refusals, Schedule
 
 TTL_S, CLAIM_TTL_S = 30.0, 120.0
 CAP_BYTES = 10_000
@@ -56,6 +58,7 @@ class World:
     schedule: Schedule
     accounts: AccountRegistry
     events: EventLog
+    refusals: Refusals
     lapse: Callable[[str], None]
 
     def told(self) -> list[str]:
@@ -85,6 +88,7 @@ def memory_world(shards: int) -> World:
         MemorySchedule(state, claim_ttl_s=CLAIM_TTL_S),
         MemoryAccounts(state),
         MemoryEvents(state),
+        MemoryRefusals(state),
         lapse,
     )
 
@@ -97,6 +101,7 @@ def redis_world(url: str, shards: int) -> tuple[World, Callable[[], None]]:
         RedisSchedule(client, keys, claim_ttl_s=CLAIM_TTL_S),
         RedisAccounts(client, keys),
         RedisEvents(client, keys, timeout_s=5, max_bytes=CAP_BYTES, retention_s=3600),
+        RedisRefusals(client, keys),
         lambda account_id: client.delete(keys.of_account("lease", account_id)) and None,
     )
     return world, client.close
@@ -175,7 +180,9 @@ def test_a_lapsed_lease_is_free_and_its_token_good_for_nothing(world: World) -> 
     with pytest.raises(LeaseLost):
         world.ledger.rewrite("a", old, image, [])
     with pytest.raises(LeaseLost):
-        world.ledger.attempts("a", old, uidl_digest(b"1"), count=True)
+        world.ledger.count("a", old, uidl_digest(b"1"), 1)
+    with pytest.raises(LeaseLost):
+        world.ledger.mark("a", old, uidl_digest(b"1"))
     assert world.lease.release("a", old, due_in_s=0, state=AccountState(failures=9)) is False
     assert world.schedule.states(["a"])["a"].failures == 0
     assert world.events.length() == 0
@@ -186,7 +193,17 @@ def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World
     world.schedule.add(["a"])
     token = held(world)
     state = AccountState(
-        2, 1, 37.5, first_poll_done=True, last_outcome="done", last_poll=1.5, failing_since=2.25, fingerprint="f"
+        2,
+        1,
+        37.5,
+        first_poll_done=True,
+        last_outcome="done",
+        last_poll=1.5,
+        failing_since=2.25,
+        fingerprint="f",
+        seeded_at=0.5,
+        undeleted=3,
+        listings=(7, 8),
     )
     assert world.lease.release("a", token, due_in_s=50, state=state) is True
     assert world.schedule.states(["a"])["a"] == state
@@ -321,13 +338,104 @@ def test_a_rewrite_replaces_all_records_and_can_be_repeated(world: World) -> Non
     assert world.ledger.load("a").extent == image.extent == extent(world)
 
 
-def test_attempts_are_counted_for_each_message_and_forgotten_with_its_record(world: World) -> None:
-    token, image, digest = held(world), world.ledger.load("a"), uidl_digest(b"1")
-    assert [world.ledger.attempts("a", token, digest, count=True) for _ in range(2)] == [1, 2]
-    assert world.ledger.attempts("a", token, uidl_digest(b"2"), count=True) == 1
-    world.ledger.commit("a", token, image, [record(b"1")], None)
-    assert world.ledger.attempts("a", token, digest, count=False) == 0
-    assert world.ledger.attempts("a", token, uidl_digest(b"2"), count=False) == 1
+def test_failures_are_counted_for_each_suspect_and_forgotten_with_its_record(world: World) -> None:
+    token, image, one, two = held(world), world.ledger.load("a"), uidl_digest(b"1"), uidl_digest(b"2")
+    assert [world.ledger.count("a", token, one, by) for by in (1, 1, -1)] == [1, 2, 1]
+    assert world.ledger.count("a", token, two, 1) == 1
+    world.ledger.commit("a", token, image, [record(b"1")], None, finished=one)
+    world.lease.release("a", token, due_in_s=0, state=AccountState())
+    assert suspects(world) == {two: 1}
+
+
+def test_what_a_dead_holder_had_in_hand_is_a_suspect(world: World) -> None:
+    token, digest = held(world), uidl_digest(b"1")
+    world.ledger.mark("a", token, digest)
+    assert suspects(world) == {digest: 0}
+    assert suspects(world) == {digest: 0}  # until it is finished
+
+
+def test_a_commit_takes_the_next_message_in_hand(world: World) -> None:
+    token, image, two = held(world), world.ledger.load("a"), uidl_digest(b"2")
+    world.ledger.mark("a", token, uidl_digest(b"1"))
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT, following=two)
+    assert suspects(world) == {two: 0}
+
+
+def test_after_the_last_commit_nothing_is_in_hand(world: World) -> None:
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.mark("a", token, uidl_digest(b"1"))
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    assert suspects(world) == {}
+
+
+def test_a_lease_given_back_leaves_no_suspect(world: World) -> None:
+    token = held(world)
+    world.ledger.mark("a", token, uidl_digest(b"1"))
+    world.lease.release("a", token, due_in_s=0, state=AccountState())
+    assert suspects(world) == {}
+
+
+def test_a_dead_holder_does_not_change_how_often_a_suspect_failed(world: World) -> None:
+    token, digest = held(world), uidl_digest(b"1")
+    world.ledger.count("a", token, digest, 2)
+    world.ledger.mark("a", token, digest)
+    assert suspects(world) == {digest: 2}
+
+
+def suspects(world: World) -> dict[bytes, int]:
+    """Those that the next holder is told of; the last one is dead, and so is this one."""
+    world.lapse("a")
+    grant = world.lease.acquire("a")
+    assert grant is not None
+    world.lapse("a")
+    return dict(grant.suspects)
+
+
+def refusal(id_: str, account: str = "a", time: float = 1.5) -> Refusal:
+    return Refusal(account, id_, record(b"1", Kind.QUARANTINED), "u\u20ac", 7, "r", "detail", None, "raw/a/k", time)
+
+
+def refuse(world: World, *refusals: Refusal) -> None:
+    for each in refusals:
+        token, image = held(world, each.account), world.ledger.load(each.account)
+        world.ledger.commit(each.account, token, image, [each.record], EVENT, refusal=each)
+        world.lease.release(each.account, token, due_in_s=0, state=AccountState())
+
+
+def test_a_refusal_is_listed_from_its_commit_until_it_is_discarded(world: World) -> None:
+    first, second, third = refusal("1", time=3), refusal("2", "b", 1), refusal("3", time=2)
+    refuse(world, first, second, third)
+    assert world.refusals.all() == [second, third, first]
+    assert world.refusals.all("a") == [third, first]
+    assert world.refusals.discard(third)
+    assert not world.refusals.discard(third)
+    assert world.refusals.all("a") == [first]
+
+
+def test_a_refusal_is_resolved_in_the_step_that_replaces_its_record_and_tells_of_it(world: World) -> None:
+    refuse(world, refusal("1"))
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.rewrite("a", token, image, [record(b"1")], event=replace(EVENT, id="new"), resolved=refusal("1"))
+    assert world.refusals.all() == []
+    assert [each.kind for each in world.ledger.load("a").records()] == [Kind.STORED]
+    assert world.told() == [EVENT.id, "new"]
+
+
+def test_a_rewrite_whose_reply_was_lost_tells_of_nothing_again(world: World) -> None:
+    refuse(world, refusal("1"))
+    token, image = held(world), world.ledger.load("a")
+    for again in (image, world.ledger.load("a")):
+        world.ledger.rewrite("a", token, again, [record(b"1")], event=replace(EVENT, id="new"))
+    assert world.told() == [EVENT.id, "new"]
+
+
+def test_a_full_stream_refuses_a_rewrite_with_an_event_and_changes_nothing(world: World) -> None:
+    refuse(world, refusal("1"))
+    token, image = held(world), world.ledger.load("a")
+    with pytest.raises(StateFull):
+        world.ledger.rewrite("a", token, image, [], event=replace(EVENT, json=b"x" * CAP_BYTES), resolved=refusal("1"))
+    assert world.refusals.all() == [refusal("1")]
+    assert len(world.ledger.load("a")) == 1
 
 
 def test_a_full_stream_refuses_the_message_and_keeps_what_it_has(world: World) -> None:
@@ -393,12 +501,14 @@ def test_a_reset_forgets_failures_and_makes_due_but_keeps_that_the_first_poll_wa
 def test_an_erased_account_leaves_nothing(world: World) -> None:
     world.schedule.add(["a"])
     token, image = held(world), world.ledger.load("a")
-    world.ledger.attempts("a", token, uidl_digest(b"2"), count=True)
-    world.ledger.commit("a", token, image, [record(b"1")], None)
+    world.ledger.count("a", token, uidl_digest(b"2"), 1)
+    world.ledger.commit("a", token, image, [record(b"1")], None, refusal=refusal("1"))
     world.lease.release("a", token, due_in_s=0, state=AccountState(failures=1))
     world.schedule.erase("a")
     assert len(world.ledger.load("a")) == 0
     assert extent(world) == ":0"
+    assert suspects(world) == {}
+    assert world.refusals.all() == []
     assert world.schedule.states(["a"])["a"] == AccountState()
     assert world.schedule.due_in(["a"]) == {}
 

@@ -161,7 +161,7 @@ def test_the_child_tells_of_a_message_what_this_process_would(child: Child, raw:
     here = run(InProcess(services.pipeline), raw)
     assert (alone.event.id, alone.event.type, untimed(alone)) == (here.event.id, here.event.type, untimed(here))
     assert (alone.identity, alone.attachments) == (here.identity, here.attachments)
-    assert (alone.raw_existed, here.raw_existed) == (False, True)
+    assert (alone.existed, here.existed) == (False, True)
     assert json.loads(alone.event.json)["data"]["first_seen"] == "2026-01-02T03:04:05.678901Z"
 
 

@@ -7,14 +7,14 @@ import pytest
 from cli_harness import Harness, account, harness
 from click.testing import CliRunner
 
-from ingest.cli import output
+from ingest.checkup import Check
+from ingest.cli import doctor, output
 from ingest.cli.main import mailsluice
 from ingest.cli.services import quiet
 from ingest.dispatch import Ticked
 from ingest.errors import HostUnreachable, StateRefused
 from ingest.models import AccountState, OutgoingEvent
 from ingest.settings import Settings
-from ingest.wiring import Check
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_an_event_s_line_can_do_nothing_to_the_terminal_and_means_the_same(cli: 
 
 def test_doctor_names_each_thing_that_is_wrong(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [Check("redis", ok=True, line="reachable"), Check("storage", ok=False, line="bucket is missing")]
-    monkeypatch.setattr(cli.services, "checks", lambda: checks)
+    monkeypatch.setattr(doctor, "check_all", lambda _: checks)
     result = cli.run("doctor")
     assert result.exit_code == 1
     assert result.stdout == "ok   redis: reachable\nFAIL storage: bucket is missing\n"
@@ -71,14 +71,14 @@ def test_doctor_names_each_thing_that_is_wrong(cli: Harness, monkeypatch: pytest
 
 
 def test_doctor_as_json_has_the_same_exit_code(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=False, line="down")])
+    monkeypatch.setattr(doctor, "check_all", lambda _: [Check("redis", ok=False, line="down")])
     result = cli.run("doctor", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {"ok": False, "checks": [{"name": "redis", "ok": False, "line": "down"}]}
 
 
 def test_doctor_logs_in_to_the_accounts_it_is_asked_for(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(account("billing"), account("paused", paused=True))
     assert "ok   account billing: logs in, 3 messages" in cli.run("doctor", "--accounts").stdout
     cli.poller.refusal = HostUnreachable("nobody listens")
@@ -153,7 +153,7 @@ def test_a_command_keeps_logs_out_of_its_output_unless_asked() -> None:
 
 
 def test_doctor_logs_in_to_few_accounts_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(account("billing"), account("paused", paused=True))
     assert cli.run("doctor").stdout == "ok   account billing: logs in, 3 messages\n"
 
@@ -161,7 +161,7 @@ def test_doctor_logs_in_to_few_accounts_unasked(cli: Harness, monkeypatch: pytes
 def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
     cli: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(*(account(f"a{n}") for n in range(30)))
     assert cli.run("doctor").stdout == "ok   accounts: 30; --accounts logs in to each\n"
     cli.state.states["a7"] = AccountState(failures=1, last_error="host does not resolve")
@@ -169,7 +169,7 @@ def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
 
 
 def test_doctor_does_not_try_a_refused_login_again_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(account("billing"))
     cli.state.states["billing"] = AccountState(failures=1, refusals=1, last_error="credentials: login refused")
     assert cli.run("doctor").stderr == "account billing: credentials: login refused\n"
@@ -180,10 +180,10 @@ def test_doctor_says_so_when_the_accounts_can_not_be_read(cli: Harness, monkeypa
     def refused() -> list[object]:
         raise StateRefused("the registry has the wrong type")
 
-    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=True, line="reachable")])
+    monkeypatch.setattr(doctor, "check_all", lambda _: [Check("redis", ok=True, line="reachable")])
     monkeypatch.setattr(cli.services.registry, "all", refused)
     assert cli.run("doctor").stderr == "accounts: the registry has the wrong type\n"
-    monkeypatch.setattr(cli.services, "checks", lambda: [Check("redis", ok=False, line="off")])
+    monkeypatch.setattr(doctor, "check_all", lambda _: [Check("redis", ok=False, line="off")])
     assert cli.run("doctor").stderr == "redis: off\n"
 
 

@@ -106,7 +106,7 @@ def shown(value: object) -> str:
     """A default as the table writes it."""
     if value is None:
         return "none"
-    return "[]" if value == () else f"{value:g}" if isinstance(value, float) else str(value)
+    return "[]" if value == () else f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def test_every_setting_that_a_page_names_exists() -> None:

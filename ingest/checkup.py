@@ -1,0 +1,64 @@
+"""What `doctor` looks at, a line each.
+
+Rules of this room:
+- A check never raises, changes nothing, and says in one line what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ingest.errors import IngestError, StateRefused
+from ingest.models import Account
+from ingest.wiring import Services
+
+MAX_SKEW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `doctor`."""
+
+    name: str
+    ok: bool
+    line: str
+
+
+def check_all(services: Services) -> list[Check]:
+    """Settings, Redis, clock, storage, broker."""
+    lines = [Check("settings", ok=False, line=line) for line in services.settings.strangers()]
+    state = services.state_problem()
+    lines.append(Check("redis", state is None, str(state or "reachable, evicts nothing")))
+    if state is None:
+        lines += [_check("clock", lambda: _check_clock(services), "agrees with Redis'")]
+    lines += [
+        # lambdas, since making store and dispatcher may be what fails
+        _check("storage", lambda: services.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
+        _check("broker", lambda: services.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
+    ]
+    return lines
+
+
+def check_account(services: Services, account: Account) -> Check:
+    """Log in to one account and say how it went."""
+    try:
+        seen = services.checker.check(account)
+    except IngestError as error:
+        return Check(f"account {account.id}", ok=False, line=str(error))
+    return Check(f"account {account.id}", ok=True, line=f"logs in, {seen.messages} messages")
+
+
+def _check(name: str, check: Callable[[], None], good: str) -> Check:
+    try:
+        check()
+    except IngestError as error:
+        return Check(name, ok=False, line=str(error))
+    return Check(name, ok=True, line=good)
+
+
+def _check_clock(services: Services) -> None:
+    seconds, micros = services.redis.time()
+    skew = services.clock.now().timestamp() - (int(seconds) + int(micros) / 1e6)
+    if abs(skew) > MAX_SKEW_S:
+        raise StateRefused(f"this clock and Redis' differ by {skew:.0f} s", todo="run NTP on both machines")

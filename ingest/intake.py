@@ -1,0 +1,229 @@
+"""What becomes of one message of a visit: processed and committed, known already, failed, quarantined or skipped.
+
+Rules of this room:
+- A message is told of only after its objects lie in storage, and its record is written in the same step as its event.
+- A fault of one message is counted and passed by; any other fault is raised on, and not counted.
+- A suspect is counted before the work, which is then done alone, in a process of its own; failing there counts, and
+  nothing else does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ingest.errors import Fault, IngestError, MessageTooLarge, MessageUnprocessable
+from ingest.holding import Holding
+from ingest.isolation import Isolation
+from ingest.ledger import UNCOVERING, uidl_digest
+from ingest.models import Account, Kind, MessageRef, Record, Refusal
+from ingest.news import Digested, content_digest, header_digest, octets_digest, renumbered, size_digest
+from ingest.pipeline import Pipeline, Processed, Refused
+from ingest.ports import Clock, Spool, Telemetry
+
+_HEADER_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a visit did so far; it stands even when the visit ends in an error."""
+
+    listed: int = 0
+    new: int = 0
+    messages: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    deleted: int = 0
+    undeleted: int = 0
+    attachments: int = 0
+    bytes: int = 0
+    more: bool = False
+    drained: bool = False
+
+
+class Intake:
+    """Takes the messages of one visit, one after the other.
+
+    Args:
+        account, holding, listing: whose, what may be written, what is listed.
+        pipeline, isolation, telemetry, clock: what it works with.
+        attempts: after how many failures a message goes into quarantine.
+        tally: what is counted here.
+        first_seen: when the visit began.
+        beat: keeps the lease; raises LeaseLost.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        holding: Holding,
+        listing: Digested,
+        *,
+        pipeline: Pipeline,
+        isolation: Isolation,
+        telemetry: Telemetry,
+        clock: Clock,
+        attempts: int,
+        tally: Tally,
+        first_seen: datetime,
+        beat: Callable[[], None],
+    ) -> None:
+        self._account = account
+        self._holding = holding
+        self._listing = listing
+        self._pipeline = pipeline
+        self._isolation = isolation
+        self._telemetry = telemetry
+        self._clock = clock
+        self._attempts = attempts
+        self._tally = tally
+        self._first_seen = first_seen
+        self._beat = beat
+        self._seen: Counter[tuple[bytes, bytes]] = Counter()
+        self.unsettled = False  # something listed has no record yet
+        self.must_abort = False  # something was retrieved that is not committed
+
+    def take(self, ref: MessageRef, spool: Spool, *, following: MessageRef | None = None, counted: int = 0) -> None:
+        """One retrieved message: parse, store, commit. `counted`: it is a suspect and stands counted so often."""
+        self._tally.messages += 1
+        self._tally.bytes += spool.size
+        mark = mark_of(ref, spool)
+        if ref.uidl is None and self._holding.image.of_uidl(mark):
+            return  # quarantined under the digest of all its octets
+        self._holding.take_in_hand(mark)
+        if not counted and self._holding.suspects(mark):
+            counted = self._holding.count(mark)
+        try:
+            done = self._alone(ref, spool, counted) if counted else self._here(ref, spool)
+        except IngestError as error:
+            if error.fault is not Fault.MESSAGE:
+                if counted:
+                    with contextlib.suppress(IngestError):  # then it stands counted once too often
+                        self._holding.count(mark, -1)
+                raise
+            self.failed(ref, spool, error, counted=counted)
+            return
+        if done is not None:
+            self._commit(ref, spool, done, mark, following)
+
+    def _here(self, ref: MessageRef, spool: Spool) -> Processed | None:
+        """Process it in this thread; None if it has its record, or got one because it was told of already."""
+        read = self._pipeline.read(spool)
+        if self._is_known(ref, spool, read.identity):
+            return None
+        return self._pipeline.process(self._account, ref, spool, read, first_seen=self._first_seen, beat=self._beat)
+
+    def _alone(self, ref: MessageRef, spool: Spool, counted: int) -> Processed | None:
+        """Process it in a process of its own, unless that has ended ours so often already."""
+        if counted > self._attempts:
+            raise MessageUnprocessable("each worker that took it in hand died")
+        done = self._isolation.process(self._account, ref, spool, first_seen=self._first_seen, beat=self._beat)
+        return None if self._is_known(ref, spool, done.identity) else done
+
+    def _is_known(self, ref: MessageRef, spool: Spool, identity: bytes) -> bool:
+        """Whether this content was told of under this very UIDL; if its record is missing, it gets it."""
+        record = Record(self._digest(ref, spool, identity), identity[:8], Kind.STORED)
+        same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
+        self._seen[record.uidl, record.identity] += 1
+        if self._seen[record.uidl, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
+            return True  # this very occurrence has its record
+        if not same:
+            return False
+        # A copy, or it was gone from a listing; or the server kept what we deleted.
+        self._tally.undeleted += any(each.kind in {Kind.DELETED, Kind.DELETING} for each in same)
+        self._holding.commit([record], finished=mark_of(ref, spool))
+        return True
+
+    def _commit(
+        self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
+    ) -> None:
+        record = Record(self._digest(ref, spool, done.identity), done.identity[:8], Kind.STORED)
+        known = done.existed and self._is_renumbered(record.identity)
+        self._holding.commit(
+            [record],
+            None if known else done.event,
+            finished=mark,
+            following=None if following is None or following.uidl is None else uidl_digest(following.uidl),
+        )
+        self._tally.attachments += done.attachments
+
+    def failed(self, ref: MessageRef, spool: Spool | None, error: IngestError, *, counted: int = 0) -> None:
+        """Count a message's own fault; put it in quarantine when it has failed often enough."""
+        self._telemetry.message_failed(self._account.id, error.code, error.what)
+        mark = mark_of(ref, spool)
+        digest = mark if ref.uidl is None else uidl_digest(ref.uidl)
+        record = Record(digest, octets_digest(spool.sha256) if spool else size_digest(ref.size), Kind.QUARANTINED)
+        if self._was_refused(record) or (spool is not None and self._is_renumbered(record.identity)):
+            self._holding.commit([record], finished=mark)
+            return
+        if (counted or self._holding.count(mark)) < self._attempts:
+            self.unsettled = True
+            self.must_abort = self.must_abort or spool is not None
+            return
+        told = self._pipeline.quarantined(
+            self._account, ref, spool, error, first_seen=self._first_seen, beat=self._beat
+        )
+        self._refuse(ref, spool.size if spool else ref.size, record, told, error, finished=mark)
+        self._tally.quarantined += 1
+
+    def skip(self, ref: MessageRef, head: bytes | None, why: str) -> None:
+        """Tell of a message that is left on the server, and remember it."""
+        block = (head or b"").partition(b"\r\n\r\n")[0]
+        digest = content_digest(block + b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
+        record = Record(digest, size_digest(ref.size), Kind.SKIPPED)
+        if self._was_refused(record):
+            if ref.uidl is not None:  # it was gone from a listing
+                self._holding.commit([record])
+            return
+        error = MessageTooLarge(why)
+        self._refuse(ref, ref.size, record, self._pipeline.skipped(self._account, ref, head, error), error)
+        self._tally.skipped += 1
+
+    def _is_renumbered(self, identity: bytes) -> bool:
+        """Whether this content was told of under a UIDL that a complete listing no longer shows."""
+        return self._listing.complete and renumbered(self._holding.image, self._listing.listed, identity)
+
+    def _was_refused(self, record: Record) -> bool:
+        """Whether this UIDL was told of as skipped or quarantined, with this size or these octets."""
+        return any(each.identity == record.identity for each in self._holding.image.of_uidl(record.uidl))
+
+    def _refuse(
+        self,
+        ref: MessageRef,
+        size: int,
+        record: Record,
+        told: Refused,
+        error: IngestError,
+        *,
+        finished: bytes | None = None,
+    ) -> None:
+        refusal = Refusal(
+            account=self._account.id,
+            id=told.event.id,
+            record=record,
+            uidl=None if ref.uidl is None else ref.uidl.decode("ascii", "backslashreplace"),
+            size=size,
+            reason=error.code,
+            detail=error.what,
+            subject=told.subject,
+            raw=told.raw,
+            time=self._clock.now().timestamp(),
+        )
+        self._holding.commit([record], told.event, finished=finished, refusal=refusal)
+
+    def _digest(self, ref: MessageRef, spool: Spool, identity: bytes) -> bytes:
+        """The digest of a message's record: of its UIDL, or of what stands for one."""
+        if ref.uidl is not None:
+            return uidl_digest(ref.uidl)
+        block = bytes(spool.buffer[:_HEADER_BYTES]).partition(b"\r\n\r\n")[0]
+        return header_digest(block, spool.size) or content_digest(identity)
+
+
+def mark_of(ref: MessageRef, spool: Spool | None) -> bytes:
+    """The digest under which a message is in hand and counted: of its UIDL, else of what is known of its octets."""
+    if ref.uidl is not None:
+        return uidl_digest(ref.uidl)
+    return content_digest(spool.sha256 if spool else b"%d:%d" % (ref.number, ref.size))
