@@ -27,6 +27,7 @@ from ingest.errors import ConfigurationError, IngestError, StateFull, StateRefus
 Client = redis.Redis
 DEFAULT_SENTINEL_PORT = 26379
 MIN_VERSION = (7, 0)
+_SCRIPT = re.compile(r",? script: [0-9a-f]{40}\b.*")
 
 
 def connect(url: str, timeout_s: float) -> Client:
@@ -100,7 +101,7 @@ def translated(client: Client | None = None) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line.partition(" script: ")[0][:200]  # the script's hash and line tell an operator nothing
+    return _SCRIPT.sub("", line)[:200]  # the script's hash and line tell an operator nothing
 
 
 def check_state(client: Client) -> None:
