@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from types import TracebackType
 from typing import Any, Self
 
+import redis
 from house import House
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ingest.adapters.redis_client import Keys, connect
-from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_schedule import RedisSchedule
@@ -28,30 +26,48 @@ class RedisSide:
     Args:
         house: its lease, ledger and schedule are replaced.
         url: of the Redis, in any form that the product takes.
-        min_replicas, settle_s: what must have the writes before a QUIT.
+        min_replicas: how many must have the writes before a QUIT.
     """
 
-    def __init__(self, house: House, url: str, *, min_replicas: int = 0, settle_s: float = 0.5) -> None:
-        self.house = house
-        self.client, keys = connect(url, 2), Keys("t", 1)
-        house.lease = RedisLease(self.client, keys, ttl_s=60, claim_ttl_s=120)  # type: ignore[assignment]  # same port
-        house.ledger = RedisLedger(  # type: ignore[assignment]  # the same port
-            self.client,
-            keys,
-            lease_ttl_s=60,
-            stream_max_bytes=1 << 30,
-            min_replicas=min_replicas,
-            settle_s=settle_s,
-        )
-        house.schedule = RedisSchedule(self.client, keys, claim_ttl_s=120)  # type: ignore[assignment]  # the same port
+    def __init__(self, house: House, url: str, *, min_replicas: int = 0) -> None:
+        self.client, self._keys, self._house = connect(url, 2), Keys("t", 1), house
+        self.lease = RedisLease(self.client, self._keys, ttl_s=60, claim_ttl_s=120)
+        house.lease = self.lease  # type: ignore[assignment]  # the same port
+        house.schedule = RedisSchedule(self.client, self._keys, claim_ttl_s=120)  # type: ignore[assignment]  # likewise
         house.schedule.add(["a"])
-        self.log = RedisEvents(self.client, keys, timeout_s=2, max_bytes=1 << 30, retention_s=3600)
+        self.settles_with(min_replicas)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.client.close()
+
+    def settles_with(self, min_replicas: int) -> None:
+        """As if the poller were started anew with this setting."""
+        self.ledger = RedisLedger(
+            self.client,
+            self._keys,
+            lease_ttl_s=60,
+            stream_max_bytes=1 << 30,
+            min_replicas=min_replicas,
+            settle_s=0.5,
+        )
+        self._house.ledger = self.ledger  # type: ignore[assignment]  # the same port
+
+    def settle(self) -> None:
+        """Return when as many replicas as are asked for have all that was written."""
+        grant = self.lease.acquire("a")
+        assert grant is not None
+        self.ledger.settle("a", grant.token)
+        self.lease.release("a", grant.token, due_in_s=0, state=grant.state)
+
+    def answers(self) -> bool:
+        """Whether Redis does, over a connection that may be an old one."""
+        try:
+            return bool(self.client.ping())
+        except redis.ConnectionError:
+            return False
 
     def events(self) -> list[dict[str, Any]]:
         """The whole stream, in order."""
@@ -71,7 +87,11 @@ class RedisSide:
         return found
 
     def records(self) -> list[Record]:
-        return decode(self.client.get("t:{s0}:ledger:a") or b"")
+        return list(decode(self.client.get("t:{s0}:ledger:a") or b""))
+
+    def lapse(self) -> None:
+        """Let the lease run out, if there is one."""
+        self.client.delete("t:{s0}:lease:a")
 
     def age(self, minutes: int) -> None:
         """Let time pass for the ledger: every record becomes older by so many minutes."""
@@ -79,13 +99,12 @@ class RedisSide:
         records = [Record(r.uidl, r.identity, r.kind, r.minutes - minutes) for r in decode(value)]
         self.client.set("t:{s0}:ledger:a", value[:HEADER_BYTES] + encode(records))
 
-    def poll_once_redis_is_back(self, timeout_s: float = 30, **limits: float) -> PollReport:
-        """Poll until a poll has no quarrel with Redis: connections notice a restart or a failover one by one."""
+    def poll_once_redis_is_back(self, timeout_s: float = 30) -> PollReport:
+        """Poll until a poll has no quarrel with Redis: it may still load, elect, or hang on an old connection."""
         end = time.monotonic() + timeout_s
         while True:
-            with contextlib.suppress(RedisConnectionError):
-                self.client.ping()
-            report = self.house.poll(**limits)
-            unavailable = report.failure is not None and report.failure.code == "state_unavailable"
-            if not unavailable or time.monotonic() > end:
+            report = self._house.poll() if self.answers() else None
+            if report is not None and (report.failure is None or report.failure.code != "state_unavailable"):
                 return report
+            assert time.monotonic() < end, "Redis does not come back"
+            time.sleep(0.05)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,22 +33,33 @@ class Cluster:
     dovecot: DovecotServer
     bucket: str
     processes: list[CeleryProcess] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def start(self, role: str, *options: str, environment: Mapping[str, str] | None = None) -> CeleryProcess:
         """Start a worker or a beat; it ends with the test."""
-        directory = self.directory / f"{role}{len(self.processes)}"
+        name = f"{role}{next(self._numbers)}"
+        directory = self.directory / name
         directory.mkdir()
-        name = ("-n", f"{role}{len(self.processes)}@%h") if role == "worker" else ()
         process = CeleryProcess(
             directory,
             role,
             {**self.environment, "MAILSLUICE_LOG_LEVEL": "debug", **(environment or {})},
-            *name,
+            *(("-n", f"{name}@%h") if role == "worker" else ()),
             *options,
         )
         self.processes.append(process)
         process.start()
         return process
+
+    def start_all(self, role: str, count: int, *options: str) -> list[CeleryProcess]:
+        """Start several at once: most of a start is waiting."""
+        with ThreadPoolExecutor(count) as threads:
+            return list(threads.map(lambda _: self.start(role, *options), range(count)))
+
+    def stop(self) -> None:
+        """End all processes, and wait for them."""
+        with ThreadPoolExecutor(max(1, len(self.processes))) as threads:
+            list(threads.map(CeleryProcess.stop, self.processes))
 
     def cli(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command of the console script to its end."""
@@ -89,9 +102,22 @@ class Cluster:
         return path
 
     def events(self) -> list[dict[str, Any]]:
-        """The whole stream, in order."""
-        with redis.Redis.from_url(self.environment["MAILSLUICE_REDIS_URL"]) as client:
-            return [json.loads(fields[b"event"]) for _, fields in client.xrange("mailsluice:{s0}:events")]
+        """The whole stream, in order, of one shard after the other."""
+        shards = range(int(self.environment.get("MAILSLUICE_SHARDS", "1")))
+        with self.state() as client:
+            return [
+                json.loads(fields[b"event"])
+                for shard in shards
+                for _, fields in client.xrange(f"mailsluice:{{s{shard}}}:events")
+            ]
+
+    def state(self) -> redis.Redis:
+        """A client of our own to the Redis that holds the state, be it one or a Redis Cluster."""
+        url = self.environment["MAILSLUICE_REDIS_URL"]
+        if url.startswith("redis+cluster:"):
+            clustered: Any = redis.RedisCluster.from_url(url.replace("redis+cluster:", "redis:"))
+            return clustered
+        return redis.Redis.from_url(url)
 
     def messages(self) -> list[dict[str, Any]]:
         """Data of received messages."""
@@ -148,5 +174,4 @@ def cluster(
     }
     made = Cluster(tmp_path, environment, redis_server, seaweed_server, dovecot_server, seaweed_server.bucket)
     yield made
-    for process in reversed(made.processes):
-        process.stop()
+    made.stop()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from servers.process import Server, ServerUnavailable, free_ports
 
@@ -50,6 +52,17 @@ class RedisServer(Server):
 
     def setting(self, name: str) -> str:
         return self._settings[name]
+
+    @contextmanager
+    def changed(self, **settings: str) -> Iterator[Self]:
+        """Up for a while with other settings, then down."""
+        before = self._settings
+        self._settings = {**before, **{name.replace("_", "-"): value for name, value in settings.items()}}
+        try:
+            with self:
+                yield self
+        finally:
+            self._settings = before
 
     def command(self) -> Sequence[str]:
         argv = [_redis_server(), "--port", str(self.port), "--bind", self.host, "--dir", str(self.directory)]

@@ -13,6 +13,7 @@ from servers.process import free_ports, wait_until
 from servers.redis import RedisServer
 
 _SLOTS = 16384
+_MORE_THAN_SOCKET_BUFFERS = 64 << 20
 
 
 class RedisCluster:
@@ -80,7 +81,11 @@ class SentinelServer(RedisServer):
 
 
 class WatchedRedis:
-    """A master, its replica and a sentinel; a context manager. `fail_over` kills the master for good."""
+    """A master, its replica and a sentinel; a context manager. `fail_over` kills the master for good.
+
+    `lag` makes the replica fall behind from then on: it stands still, and the kernel's buffers between the two are
+    full, so what the master writes then never leaves its memory.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._stack = ExitStack()
@@ -106,8 +111,15 @@ class WatchedRedis:
     def url(self) -> str:
         return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/main/0"
 
+    def lag(self) -> None:
+        self.replica.pause()
+        with redis.Redis(port=self.master.port) as client:
+            client.set("filler", bytes(_MORE_THAN_SOCKET_BUFFERS))
+            client.delete("filler")
+
     def fail_over(self) -> None:
         self.master.kill()
+        self.replica.resume()
         with redis.Redis(port=self.sentinel.port) as client:
             self._until(lambda: client.sentinel_get_master_addr_by_name("main")[1] == self.replica.port, "failover")
         with redis.Redis(port=self.replica.port) as client:

@@ -1,10 +1,12 @@
-"""The Celery processes as a cluster runs them: `celery -A workers worker` and `celery -A workers beat`."""
+"""Our own processes as a cluster runs them: `celery -A workers worker`, `celery -A workers beat`, `mailsluice poll`."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from servers.process import Server
 
@@ -41,3 +43,36 @@ class CeleryProcess(Server):
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
+
+
+class PollProcess(Server):
+    """One `mailsluice poll`; `start` returns at the moment that the test names.
+
+    Args:
+        directory: its log.
+        account: whom it polls.
+        environment: its settings.
+        reached: whether that moment is there.
+    """
+
+    name = "poll"
+
+    def __init__(
+        self, directory: Path, account: str, environment: Mapping[str, str], reached: Callable[[], bool]
+    ) -> None:
+        super().__init__(directory)
+        self.environment_variables = dict(environment)
+        self._account = account
+        self._reached = reached
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "ingest", "poll", "--json", self._account]
+
+    def answers(self) -> bool:
+        return self._reached()
+
+    def report(self) -> dict[str, Any]:
+        """What it said at its end."""
+        [line] = [line for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        report: dict[str, Any] = json.loads(line)
+        return report
