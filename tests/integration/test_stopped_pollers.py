@@ -7,11 +7,9 @@ Rules of this room:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import closing
 
 import pytest
 from house import PASSWORD, mail
@@ -19,12 +17,15 @@ from integration.conftest import Cluster, wait_for
 from integration.test_keeping import age
 from servers.workers import PollProcess
 
+from ingest.models import PollReport
+from ingest.settings import Settings
 from ingest.simulator.behaviour import Behaviour
 from ingest.simulator.maildrop import Maildrop
 from ingest.simulator.server import Simulator
+from ingest.wiring import Services, build
 
 USER, OLD, NEW, LATE = "u", 20, 200, 5
-NEVER = {"MAILSLUICE_DELETE_GRACE_S": "9999999"}
+NEVER_S = 9_999_999
 
 
 @pytest.fixture
@@ -33,28 +34,33 @@ def maildrop() -> Maildrop:
 
 
 @pytest.fixture
-def server(cluster: Cluster, maildrop: Maildrop) -> Iterator[Simulator]:
+def server(cluster: Cluster, maildrop: Maildrop, other: Services) -> Iterator[Simulator]:
     """With the account registered, and its old mail told of and due to be deleted."""
     password = cluster.directory / "password"
     password.write_text(PASSWORD)
     with Simulator({USER: (PASSWORD, maildrop)}, behaviour=Behaviour(exclusive=False)) as simulator:
         keys = {"host": "127.0.0.1", "port": simulator.port, "tls": "none", "password": f"file:{password}"}
-        cluster.write_accounts({USER: keys}, keep="delete")
-        done = cluster.cli("accounts", "apply", "accounts.toml")
-        assert done.returncode == 0, done.stderr
-        assert poll(cluster)["events"] == OLD
+        other.apply_accounts_file(cluster.write_accounts({USER: keys}, keep="delete"))
+        assert poll(other).events == OLD
         age(cluster, USER, 120)
         yield simulator
 
 
-def poll(cluster: Cluster, **environment: str) -> dict[str, Any]:
+@pytest.fixture
+def other(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """A second poller, in this process; it never deletes."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    services = build(Settings.load().model_copy(update={"delete_grace_s": NEVER_S}))
+    yield services
+    services.close()
+
+
+def poll(services: Services) -> PollReport:
     """Poll, once nobody else holds the account."""
-    with cluster.state() as client:
-        wait_for(lambda: not client.exists(f"mailsluice:{{s0}}:lease:{USER}"), 30)
-    done = cluster.cli("poll", "--json", USER, environment=environment)
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    lease = services.keys.of_account("lease", USER)
+    wait_for(lambda: not services.redis.exists(lease), 30)
+    return services.poller.poll(services.registry.get([USER])[USER])
 
 
 def deliver(maildrop: Maildrop, name: str, count: int) -> None:
@@ -70,7 +76,7 @@ def assert_each_is_told_of_once(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("moment", ["listing", "retrieving", "deleting"])
 def test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit(
-    cluster: Cluster, server: Simulator, maildrop: Maildrop, tmp_path: Path, moment: str
+    cluster: Cluster, server: Simulator, maildrop: Maildrop, other: Services, moment: str
 ) -> None:
     deliver(maildrop, "new", NEW)
     server.behaviour = Behaviour(exclusive=False, latency_s=0.3)
@@ -80,13 +86,13 @@ def test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit(
         "retrieving": lambda: len(cluster.messages()) >= OLD + 10,
         "deleting": lambda: server.log.commands.get("DELE", 0) == OLD,
     }
-    stale = PollProcess(tmp_path / "stale", USER, cluster.environment, reached[moment])
+    stale = PollProcess(cluster.directory / "stale", USER, cluster.environment, reached[moment])
     with stale:
         stale.pause()
         told = len(cluster.messages())
         assert told == OLD + NEW if moment == "deleting" else told < OLD + NEW
         deliver(maildrop, "late", LATE)
-        assert poll(cluster, **NEVER)["events"] == OLD + NEW + LATE - told
+        assert poll(other).events == OLD + NEW + LATE - told
         assert_each_is_told_of_once(cluster)
 
         stale.resume()
@@ -97,7 +103,8 @@ def test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit(
     assert server.log.commands["QUIT"] == 2
     assert server.log.deleted == {}
     assert_each_is_told_of_once(cluster)
-    assert poll(cluster)["deleted"] == OLD
+    with closing(build(Settings.load())) as deleting:
+        assert poll(deleting).deleted == OLD
     assert len(maildrop) == NEW + LATE
     assert_each_is_told_of_once(cluster)
 
@@ -107,14 +114,15 @@ def test_a_worker_stopped_past_its_lease_is_refused_and_works_on_afterwards(
 ) -> None:
     deliver(maildrop, "new", NEW)
     server.behaviour = Behaviour(exclusive=False, latency_s=0.1)
-    stale = cluster.start("worker", "-c", "2", environment=NEVER)
+    never = {"MAILSLUICE_DELETE_GRACE_S": str(NEVER_S)}
+    stale = cluster.start("worker", "-c", "2", environment=never)
     beat = cluster.start("beat")
     wait_for(lambda: len(cluster.messages()) >= OLD + 10, 30)
     stale.pause()
     told = len(cluster.messages())
     assert told < OLD + NEW
     deliver(maildrop, "late", LATE)
-    other = cluster.start("worker", "-c", "2", environment=NEVER)
+    fresh = cluster.start("worker", "-c", "2", environment=never)
     cluster.wait_for_messages(OLD + NEW + LATE, 40)
     assert stale.log().count('"event": "poll"') == 0
 
@@ -122,7 +130,7 @@ def test_a_worker_stopped_past_its_lease_is_refused_and_works_on_afterwards(
     wait_for(lambda: '"code": "lease_lost"' in stale.log(), 30)
     wait_for(lambda: '"outcome": "done"' in stale.log(), 30)  # it has polled again, in order
     beat.stop()
-    for worker in (stale, other):
+    for worker in (stale, fresh):
         worker.stop()
     assert server.wait_idle(5)
     assert server.log.sessions - server.log.commands["QUIT"] == 1  # the one that was stopped
