@@ -34,7 +34,7 @@ class RedisSide:
         self.lease = RedisLease(self.client, self._keys, ttl_s=60, claim_ttl_s=120)
         house.lease = self.lease  # type: ignore[assignment]  # the same port
         house.schedule = RedisSchedule(self.client, self._keys, claim_ttl_s=120)  # type: ignore[assignment]  # likewise
-        house.schedule.add(["a"])
+        self.register()
         self.settles_with(min_replicas)
 
     def __enter__(self) -> Self:
@@ -42,6 +42,10 @@ class RedisSide:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.client.close()
+
+    def register(self) -> None:
+        """Make the account known to the schedule, and due."""
+        self._house.schedule.add(["a"])
 
     def settles_with(self, min_replicas: int) -> None:
         """As if the poller were started anew with this setting."""

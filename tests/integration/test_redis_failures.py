@@ -145,6 +145,31 @@ def test_mail_behind_a_cut_in_the_aof_comes_again_under_the_same_ids(tmp_path: P
         assert len(side.records()) == 10
 
 
+def test_damage_within_the_aof_is_cut_off_by_redis_own_tool_and_comes_again(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, house() as h, RedisSide(h, server.url()) as side:
+        deliver(h, *(f"{n}" for n in range(10)))
+        assert h.poll().events == 10
+        before = side.by_subject()
+
+        server.kill()
+        [aof] = (tmp_path / "appendonlydir").glob("*.incr.aof")
+        with aof.open("r+b") as file:
+            file.seek(file.read().rindex(b"*1\r\n$5\r\nMULTI", 0, -4000))  # where a step begins, some steps before the end
+            file.write(bytes(5))
+        with pytest.raises(RuntimeError):
+            server.start()
+        done = server.check_aof("--fix", "appendonlydir/appendonly.aof.manifest", answer="y\n")
+        assert done.returncode == 0, done.stdout
+        server.start()
+        wait_for(side.answers, 10)
+        assert len(side.subjects()) < 10
+        side.lapse()
+
+        assert h.poll().failure is None
+        assert side.by_subject() == before
+        assert len(side.records()) == len(side.subjects()) == 10
+
+
 # An older dump
 
 
@@ -158,6 +183,19 @@ def restore(server: RedisServer, dump: Path) -> None:
         client.config_set("appendonly", "yes")
         wait_for(lambda: aof_is_written(client), 10)
     server.start()
+
+
+def copy_dump(server: RedisServer, to: Path) -> Path:
+    """The runbook's backup: also with AOF on, BGSAVE writes dump.rdb."""
+    with redis.Redis(port=server.port) as client:
+        client.bgsave()
+        wait_for(lambda: dump_is_written(client), 10)
+    return Path(shutil.copy(server.directory / "dump.rdb", to))
+
+
+def dump_is_written(client: redis.Redis) -> bool:
+    info = client.info("persistence")
+    return not info["rdb_bgsave_in_progress"] and info["rdb_last_bgsave_status"] == "ok"
 
 
 def aof_is_written(client: redis.Redis) -> bool:
@@ -174,8 +212,7 @@ def test_mail_since_an_older_dump_comes_again_and_deletes_wait_for_its_records(t
     with RedisServer(tmp_path / "redis") as server, house() as h, RedisSide(h, server.url()) as side:
         deliver(h, "1", "2", "3")
         assert h.poll(account={"keep_s": 0}).events == 3
-        side.client.save()
-        dump = shutil.copy(tmp_path / "redis" / "dump.rdb", tmp_path / "older.rdb")
+        dump = copy_dump(server, tmp_path / "older.rdb")
         deliver(h, "4", "5", "6")
         assert h.poll().events == 3
         early, late = h.maildrop.uidls()[:3], h.maildrop.uidls()[3:]
@@ -201,8 +238,7 @@ def test_an_older_dump_that_still_knows_deleted_mail_neither_repeats_nor_deletes
         deliver(h, "1", "2")
         h.poll(account={"keep_s": 0})
         side.age(120)
-        side.client.save()
-        dump = shutil.copy(tmp_path / "redis" / "dump.rdb", tmp_path / "older.rdb")
+        dump = copy_dump(server, tmp_path / "older.rdb")
         assert h.poll().deleted == 2
         deliver(h, "3")
         assert h.poll().events == 1
@@ -220,9 +256,51 @@ def test_with_the_aof_on_a_dump_alone_is_not_read(tmp_path: Path) -> None:
     """Why the runbook goes the long way: the short one starts an empty Redis."""
     with RedisServer(tmp_path / "redis") as server, house(mail("1")) as h, RedisSide(h, server.url()) as side:
         h.poll()
-        side.client.save()
+        copy_dump(server, tmp_path / "older.rdb")
         server.stop()
         shutil.rmtree(tmp_path / "redis" / "appendonlydir")
         server.start()
         wait_for(side.answers, 10)
         assert side.client.dbsize() == 0
+
+
+# Redis lost whole
+
+
+def lose(server: RedisServer, side: RedisSide) -> None:
+    """Everything that Redis knew is gone; the account is registered anew."""
+    server.kill()
+    shutil.rmtree(server.directory / "appendonlydir")
+    server.start()
+    wait_for(side.answers, 10)
+    assert side.client.dbsize() == 0
+    side.register()
+
+
+def test_polls_of_an_empty_redis_tell_again_of_all_that_is_on_the_server_under_the_same_ids(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, house() as h, RedisSide(h, server.url()) as side:
+        deliver(h, *(f"{n}" for n in range(10)))
+        assert h.poll(account={"keep_s": 0}).events == 10
+        before, objects = side.by_subject(), sorted(h.store.keys(""))
+        side.age(120)
+
+        lose(server, side)
+        assert h.poll().events == 10
+        assert side.by_subject() == before
+        assert sorted(h.store.keys("")) == objects
+        assert deleted(h) == set()
+
+
+def test_after_a_loss_a_date_for_first_poll_leaves_old_mail_alone_and_tells_of_what_came_since(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, house() as h, RedisSide(h, server.url()) as side:
+        h.maildrop.deliver(mail("old", received="Mon, 02 Nov 2026 10:00:00 +0000"))
+        assert h.poll(account={"first_poll": "new"}).events == 0
+        h.maildrop.deliver(mail("told", received="Tue, 24 Nov 2026 10:00:00 +0000"))
+        assert h.poll().events == 1
+        h.maildrop.deliver(mail("not yet", received="Tue, 24 Nov 2026 11:00:00 +0000"))
+        before = side.by_subject()
+
+        lose(server, side)
+        assert h.poll(account={"first_poll": "2026-11-24"}).events == 2
+        assert side.by_subject().keys() == {"told", "not yet"}
+        assert side.by_subject()["told"] == before["told"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,21 @@ class RedisServer(Server):
         for name, value in self._settings.items():
             argv += [f"--{name}", value]
         return argv
+
+    def check_aof(self, *arguments: str, answer: str) -> subprocess.CompletedProcess[str]:
+        """redis-check-aof, which is the server's own program under another name."""
+        tool = self.directory / "redis-check-aof"
+        if not tool.exists():
+            tool.symlink_to(_redis_server())
+        return subprocess.run(
+            [tool, *arguments],
+            cwd=self.directory,
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
 
     def answers(self) -> bool:
         try:
