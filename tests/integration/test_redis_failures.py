@@ -154,7 +154,9 @@ def test_damage_within_the_aof_is_cut_off_by_redis_own_tool_and_comes_again(tmp_
         server.kill()
         [aof] = (tmp_path / "appendonlydir").glob("*.incr.aof")
         with aof.open("r+b") as file:
-            file.seek(file.read().rindex(b"*1\r\n$5\r\nMULTI", 0, -4000))  # where a step begins, some steps before the end
+            file.seek(
+                file.read().rindex(b"*1\r\n$5\r\nMULTI", 0, -4000)
+            )  # where a step begins, some steps before the end
             file.write(bytes(5))
         with pytest.raises(RuntimeError):
             server.start()
