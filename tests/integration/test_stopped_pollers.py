@@ -103,9 +103,10 @@ def test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit(
     assert server.log.commands["QUIT"] == 2
     assert server.log.deleted == {}
     assert_each_is_told_of_once(cluster)
+    age(cluster, USER, 120)
     with closing(build(Settings.load())) as deleting:
-        assert poll(deleting).deleted == OLD
-    assert len(maildrop) == NEW + LATE
+        assert poll(deleting).deleted == OLD + NEW + LATE
+    assert len(maildrop) == 0
     assert_each_is_told_of_once(cluster)
 
 
