@@ -66,6 +66,16 @@ def _address(host: str) -> tuple[str, int]:
     return name, int(port or DEFAULT_SENTINEL_PORT)
 
 
+def node_of(client: Client, key: str) -> Client:
+    """A client of the one server that holds this key: a Redis Cluster's own refuses scripts and WAIT in a flight."""
+    any_client: Any = client  # a cluster's only passes for a Client (see connect)
+    if isinstance(any_client, redis.RedisCluster):
+        node = any_client.get_node_from_key(key)  # type: ignore[no-untyped-call]  # the library's
+        found: Client = any_client.get_redis_connection(node)
+        return found
+    return client
+
+
 @contextmanager
 def translated(client: Client | None = None) -> Iterator[None]:
     """Redis' errors as ours. A client whose server turned into a replica drops its connections, to find the master."""

@@ -52,7 +52,11 @@ if ARGV[6] ~= '' then
     return {'full', 0}
   end
   redis.call('INCRBY', KEYS[5], #ARGV[8])
-  redis.call('XADD', KEYS[3], '*', 'id', ARGV[6], 'type', ARGV[7], 'event', ARGV[8])
+  local added = redis.pcall('XADD', KEYS[3], '*', 'id', ARGV[6], 'type', ARGV[7], 'event', ARGV[8])
+  if added['err'] then  -- else each try would count an event that is not there, until the stream looks full
+    redis.call('INCRBY', KEYS[5], -#ARGV[8])
+    return added
+  end
 end
 if ARGV[12] ~= '' then
   redis.call('HSET', KEYS[6], ARGV[12], ARGV[13])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ingest.adapters.redis_client import Client, Keys, lua, translated
+from ingest.adapters.redis_client import Client, Keys, lua, node_of, translated
 from ingest.adapters.redis_state import encode_refusal, event_fields, refusal_field
 from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateRefused, StateUnavailable
 from ingest.ledger import LedgerImage, encode, next_header
@@ -172,8 +172,8 @@ class RedisLedger:
         if not self._min_replicas:
             return
         # WAIT covers the writes of its own connection: a write in the same flight makes it cover all before.
-        with translated(self._client), self._client.pipeline(transaction=False) as flight:
-            lease = self._keys.of_account("lease", account_id)
+        lease = self._keys.of_account("lease", account_id)
+        with translated(self._client), node_of(self._client, lease).pipeline(transaction=False) as flight:
             self._touch(keys=[lease], args=[token, self._lease_ttl_ms], client=flight)
             flight.wait(self._min_replicas, self._settle_ms)
             held, replicas = flight.execute()

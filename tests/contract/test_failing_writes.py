@@ -162,10 +162,12 @@ def test_once_the_acl_is_mended_the_next_try_repeats_the_event_only_if_its_recor
 def test_an_error_before_xadd_leaves_neither_event_nor_record(state: State, weak: State, denied: str) -> None:
     token, image = weak.hold(), weak.ledger.load(ACCOUNT)
     allow(state, f"-{denied}")
-    with pytest.raises(StateRefused):
-        weak.ledger.commit(ACCOUNT, token, image, [record(b"1")], EVENT)
+    for _ in range(2):
+        with pytest.raises(StateRefused, match=f"'{denied}'"):
+            weak.ledger.commit(ACCOUNT, token, image, [record(b"1")], EVENT)
     assert state.told() == []
     assert state.records() == 0
+    assert int(state.client.get(OCTETS) or 0) == 0  # what is not there does not count towards the cap
     allow(state, f"+{denied}")
     weak.ledger.commit(ACCOUNT, token, image, [record(b"1")], EVENT)
     assert state.told() == [EVENT.id]

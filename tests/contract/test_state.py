@@ -26,7 +26,7 @@ from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_schedule import RedisSchedule
-from ingest.errors import LeaseLost, LedgerMoved, StateFull
+from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateUnavailable
 from ingest.ledger import NO_IDENTITY, uidl_digest
 from ingest.models import Account, AccountState, Grant, Kind, OutgoingEvent, Record, Refusal
 from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Refusals, Schedule
@@ -447,6 +447,21 @@ def test_a_full_stream_refuses_the_message_and_keeps_what_it_has(world: World) -
         world.ledger.commit("a", token, image, [record(b"3")], large)
     assert len(world.ledger.load("a")) == len(world.told()) == 2
     world.ledger.commit("a", token, image, [record(b"3")], None)
+
+
+def test_on_a_cluster_too_a_session_settles_only_with_its_replicas(cluster: RedisCluster) -> None:
+    cluster.flush()
+    client, keys = connect(cluster.url, 5), Keys("t", 5)
+    lease = RedisLease(client, keys, ttl_s=TTL_S, claim_ttl_s=CLAIM_TTL_S)
+    ledger = RedisLedger(client, keys, lease_ttl_s=TTL_S, stream_max_bytes=CAP_BYTES, min_replicas=1, settle_s=0.1)
+    for account_id in "abcde":
+        grant = lease.acquire(account_id)
+        assert grant is not None
+        with pytest.raises(StateUnavailable, match="0 of 1 replicas"):
+            ledger.settle(account_id, grant.token)
+        with pytest.raises(LeaseLost):
+            ledger.settle(account_id, "not the token")
+    client.close()
 
 
 # Schedule
