@@ -12,6 +12,8 @@ import http.client
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
+from house import InProcess
+
 from chaos.points import Fuse, Point
 from ingest.models import Tls
 from ingest.ports import ByteStream, Dialer, ObjectStore, Put
@@ -193,8 +195,12 @@ class _Cut:
         return Cutting
 
 
-def arm(services: Services, fuse: Fuse) -> None:
-    """Wrap the ports. Only before anything of these services was used, but for a store that was made already."""
+def arm(services: Services, fuse: Fuse, *, alone: bool) -> None:
+    """Wrap the ports. Only before anything of these services was used, but for a store that was made already.
+
+    With `alone`, suspects are run in processes of their own, as ever: a second of imports each, and out of reach for
+    the fuse. Else they are run in this one.
+    """
     made = services.__dict__
     cut = _Cut(services, fuse)
     made["store"] = ArmedStore(services.store, fuse)
@@ -207,3 +213,5 @@ def arm(services: Services, fuse: Fuse) -> None:
     made["ledger"] = ArmedLedger(services.ledger, fuse, cut)
     made["dialer"] = ArmedDialer(services.dialer, fuse)
     made["pipeline"] = Tripwire(services.pipeline, fuse, before={"read": Point.RETRIEVED})
+    if not alone:
+        made["isolation"] = InProcess(services.pipeline)

@@ -21,6 +21,7 @@ from chaos.pollers import Poller
 from chaos.rig import Maildrop, Rig
 
 _UNARMED = 0.1
+_ALONE = 0.05
 _REST_POLLS = 60
 
 
@@ -80,7 +81,7 @@ class Chain:
         return self._turns[-1]
 
     def _turn(self, maildrop: Maildrop) -> None:
-        for _ in range(self._rng.randint(0, 2) if maildrop.id in self._begun else 3):
+        for _ in range(self._rng.randint(0, 2) if maildrop.id in self._begun else 2):
             self.deliver(maildrop)
         point, nth = self._aim(maildrop)
         self._begun.add(maildrop.id)
@@ -108,7 +109,14 @@ class Chain:
     ) -> dict[str, Any] | None:
         """One poll and a look at what it left; its report, None if it was killed."""
         self._book.begin(maildrop)
-        self._poller.begin(maildrop.id, self._rig.environment_of(maildrop), point=point, nth=nth, planted=planted)
+        self._poller.begin(
+            maildrop.id,
+            maildrop.settings,
+            point=point,
+            nth=nth,
+            alone=self._rng.random() < _ALONE,
+            planted=planted,
+        )
         if meanwhile:
             self.deliver(maildrop)
         report = self._poller.end()

@@ -1,10 +1,10 @@
 """A process with everything imported and nothing connected, that forks a child for each poll.
 
 Rules of this room:
-- One line of JSON in: the account, the environment of this poll, the armed point and its arrival, a planted bug. One
-  line out: whether the child was killed, else its report.
-- No thread and no connection before the fork. The store's client is made (reading its description takes longer than a
-  poll), but has not connected.
+- One line of JSON in: the account, settings of this poll, the armed point and its arrival, whether suspects are run
+  alone, a planted bug. One line out: whether the child was killed, else its report.
+- No thread and no connection before the fork. Settings are loaded and the store's client is made, since either takes as
+  long as a poll; but it has not connected.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ def main() -> None:
     # Whatever the children print must not land among the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    store = build(Settings.load()).store
+    settings = Settings.load()
+    store = build(settings).store
     gc.freeze()
     for line in sys.stdin:
-        answers.write(json.dumps(_raise_one(json.loads(line), store)) + "\n")
+        answers.write(json.dumps(_raise_one(json.loads(line), settings, store)) + "\n")
 
 
-def _raise_one(request: dict[str, Any], store: ObjectStore) -> dict[str, Any]:
+def _raise_one(request: dict[str, Any], settings: Settings, store: ObjectStore) -> dict[str, Any]:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             os.close(reader)
-            said = json.dumps(_poll(request, store), default=str).encode()
+            said = json.dumps(_poll(request, settings, store), default=str).encode()
             with os.fdopen(writer, "wb") as pipe:
                 pipe.write(said)
             code = 0
@@ -61,11 +62,11 @@ def _raise_one(request: dict[str, Any], store: ObjectStore) -> dict[str, Any]:
     return {"killed": False, "report": json.loads(said) if said else None}
 
 
-def _poll(request: dict[str, Any], store: ObjectStore) -> dict[str, Any]:
-    os.environ.update(request["environment"])
-    services = build(Settings.load())
+def _poll(request: dict[str, Any], settings: Settings, store: ObjectStore) -> dict[str, Any]:
+    services = build(settings.model_copy(update=request["settings"]))
     services.__dict__["store"] = store
-    arm(services, Fuse(Point(request["point"]) if request["point"] else None, request["nth"]))
+    fuse = Fuse(Point(request["point"]) if request["point"] else None, request["nth"])
+    arm(services, fuse, alone=request["alone"])
     if request["planted"]:
         plant(services, Bug(request["planted"]))
     account = services.registry.get([request["account"]])[request["account"]]

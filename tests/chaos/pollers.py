@@ -59,18 +59,20 @@ class Poller:
     def begin(
         self,
         account_id: str,
-        environment: Mapping[str, str],
+        settings: Mapping[str, object],
         *,
         point: Point | None = None,
         nth: int = 1,
+        alone: bool = True,
         planted: Bug | None = None,
     ) -> None:
-        """Begin a poll that is to be killed at the n-th arrival at a point, or to run through."""
+        """Begin a poll that is to be killed at the n-th arrival at a point, or to run through; see `armed.arm`."""
         request = {
             "account": account_id,
-            "environment": dict(environment),
+            "settings": dict(settings),
             "point": point,
             "nth": nth,
+            "alone": alone,
             "planted": planted,
         }
         pipe = self._process.stdin

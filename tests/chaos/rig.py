@@ -7,7 +7,6 @@ Rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +31,11 @@ class Maildrop:
     id: str
     grace_s: int | None
     at_once: int
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What its polls are set up with, beside what is common to all."""
+        return {"delete_grace_s": self.grace_s or 0, "poll_max_messages": self.at_once}
 
     @property
     def grace_minutes(self) -> float:
@@ -69,6 +73,8 @@ class Rig:
             "MAILSLUICE_DATA_DIR": str(directory / "var"),
             "MAILSLUICE_ALLOWED_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             "MAILSLUICE_LEASE_TTL_S": str(LEASE_TTL_S),
+            # Who is killed time and again with the same message in hand would find it guilty in the end.
+            "MAILSLUICE_QUARANTINE_ATTEMPTS": "100",
             "MAILSLUICE_SPOOL_MEMORY_BYTES": str(128 << 10),
             "MAILSLUICE_LOG_LEVEL": "error",
         }
@@ -85,13 +91,6 @@ class Rig:
     def close(self) -> None:
         self._services.close()
         self.redis.close()
-
-    def environment_of(self, maildrop: Maildrop) -> Mapping[str, str]:
-        """What is set up differently for this account's polls."""
-        return {
-            "MAILSLUICE_DELETE_GRACE_S": str(maildrop.grace_s or 0),
-            "MAILSLUICE_POLL_MAX_MESSAGES": str(maildrop.at_once),
-        }
 
     def is_free(self, maildrop: Maildrop) -> bool:
         """Whether nobody holds its lease, alive or dead."""
