@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 from house import InProcess
 
 from chaos.points import Fuse, Point
+from ingest.isolation import Isolation
 from ingest.models import Tls
+from ingest.pipeline import Processed
 from ingest.ports import ByteStream, Dialer, ObjectStore, Put
 from ingest.wiring import Services
 
@@ -158,7 +160,7 @@ class ArmedLedger(Tripwire):
             inner,
             fuse,
             before={"settle": Point.SETTLING, "rewrite": Point.REWRITING},
-            after={"rewrite": Point.REWRITTEN},
+            after={"rewrite": Point.REWRITTEN, "mark": Point.IN_HAND, "count": Point.COUNTED},
         )
         self._cut = cut
 
@@ -168,6 +170,22 @@ class ArmedLedger(Tripwire):
                 self._cut(point)
         self._inner.commit(*args, **kwargs)
         self._fuse.arrive(Point.COMMITTED)
+
+
+class ArmedIsolation:
+    """Processes of their own for suspects; one may lose its parent while it works."""
+
+    def __init__(self, inner: Isolation, fuse: Fuse) -> None:
+        self._inner: Any = inner
+        self._fuse = fuse
+
+    def process(self, *args: object, beat: Callable[[], None], **kwargs: object) -> Processed:
+        def heard() -> None:
+            self._fuse.arrive(Point.ALONE)
+            beat()
+
+        processed: Processed = self._inner.process(*args, beat=heard, **kwargs)
+        return processed
 
 
 class _Cut:
@@ -213,5 +231,4 @@ def arm(services: Services, fuse: Fuse, *, alone: bool) -> None:
     made["ledger"] = ArmedLedger(services.ledger, fuse, cut)
     made["dialer"] = ArmedDialer(services.dialer, fuse)
     made["pipeline"] = Tripwire(services.pipeline, fuse, before={"read": Point.RETRIEVED})
-    if not alone:
-        made["isolation"] = InProcess(services.pipeline)
+    made["isolation"] = ArmedIsolation(services.isolation if alone else InProcess(services.pipeline), fuse)

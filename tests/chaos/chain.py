@@ -16,12 +16,22 @@ from typing import Any
 from chaos.book import Book
 from chaos.mail import write
 from chaos.planted import Bug
-from chaos.points import ALWAYS, EACH_ATTACHMENT, EACH_MESSAGE, WITH_DELETIONS, WITH_NEW_MAIL, Point
+from chaos.points import (
+    ALWAYS,
+    EACH_ATTACHMENT,
+    EACH_MESSAGE,
+    LEAVES_A_SUSPECT,
+    WITH_A_SUSPECT,
+    WITH_DELETIONS,
+    WITH_NEW_MAIL,
+    Point,
+)
 from chaos.pollers import Poller
 from chaos.rig import Maildrop, Rig
 
 _UNARMED = 0.1
 _ALONE = 0.05
+_ALONE_BEATS = 4  # about the time that its imports take
 _REST_POLLS = 60
 
 
@@ -62,6 +72,7 @@ class Chain:
         self._turns = deque(maildrops)
         self._rng.shuffle(self._turns)
         self._begun: set[str] = set()
+        self._suspected: set[str] = set()
         self._serial = 0
 
     def run(self, enough: Callable[[], bool]) -> None:
@@ -87,6 +98,10 @@ class Chain:
         self._begun.add(maildrop.id)
         meanwhile = self._rng.random() < 1 / 4
         report = self.poll(maildrop, point, nth, meanwhile=meanwhile)
+        if report is None and point in LEAVES_A_SUSPECT:
+            self._suspected.add(maildrop.id)
+        else:
+            self._suspected.discard(maildrop.id)
         if point is None:
             self.tally.unarmed += 1
         else:
@@ -114,7 +129,7 @@ class Chain:
             maildrop.settings,
             point=point,
             nth=nth,
-            alone=self._rng.random() < _ALONE,
+            alone=point is Point.ALONE or self._rng.random() < _ALONE,
             planted=planted,
         )
         if meanwhile:
@@ -134,9 +149,11 @@ class Chain:
         within_reach = set(ALWAYS)
         within_reach |= WITH_NEW_MAIL if waiting else set()
         within_reach |= EACH_ATTACHMENT if attachments else set()
+        within_reach |= WITH_A_SUSPECT if maildrop.id in self._suspected else set()
         within_reach |= WITH_DELETIONS if self._book.ripe(maildrop) else set()
         point = min(sorted(within_reach), key=lambda each: (self.tally.kills[each], self._rng.random()))
         most = len(waiting) if point in EACH_MESSAGE else attachments if point in EACH_ATTACHMENT else 1
+        most = _ALONE_BEATS if point is Point.ALONE else most
         return point, self._rng.randint(1, most)
 
     def come_to_rest(self) -> None:

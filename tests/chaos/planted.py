@@ -34,8 +34,8 @@ class _Late:
         self._held.append(lambda: self._store.put(key, io.BytesIO(content), **of_it))
         return Put(self._store.url(key), existed=False)
 
-    def commit(self, *args: object) -> None:
-        self._ledger.commit(*args)
+    def commit(self, *args: object, **kwargs: object) -> None:
+        self._ledger.commit(*args, **kwargs)
         while self._held:
             self._held.pop()()
 
@@ -44,7 +44,7 @@ class _Forgetful:
     """Commits something else than it was told."""
 
     def __init__(self, inner: Ledger, *, records: bool, event: bool) -> None:
-        self._inner = inner
+        self._inner: Any = inner
         self._records = records
         self._event = event
 
@@ -52,9 +52,16 @@ class _Forgetful:
         return getattr(self._inner, name)
 
     def commit(
-        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        event: OutgoingEvent | None,
+        **marks: object,
     ) -> None:
-        self._inner.commit(account_id, token, image, records if self._records else (), event if self._event else None)
+        told = event if self._event else None
+        self._inner.commit(account_id, token, image, records if self._records else (), told, **marks)
 
 
 class _Greedy:

@@ -18,6 +18,9 @@ class Point(enum.StrEnum):
     LEASE_TAKEN = "after the lease was taken"
     CONNECTED = "after connect"
     LOGGED_IN = "after login"
+    IN_HAND = "after a message was taken in hand"
+    COUNTED = "after a suspect was counted"
+    ALONE = "while a suspect runs alone"
     RETRIEVED = "after RETR, nothing stored"
     PUTTING_ATTACHMENT = "during an attachment's put"
     PUT_ATTACHMENT = "after an attachment's put"
@@ -49,7 +52,10 @@ EACH_MESSAGE = frozenset(
     }
 )
 EACH_ATTACHMENT = frozenset({Point.PUTTING_ATTACHMENT, Point.PUT_ATTACHMENT})
-WITH_NEW_MAIL = EACH_MESSAGE | {Point.SETTLING}
+WITH_NEW_MAIL = EACH_MESSAGE | {Point.IN_HAND, Point.SETTLING}
+WITH_A_SUSPECT = frozenset({Point.COUNTED, Point.ALONE})
+# Whoever is killed here leaves a message in hand: a suspect for the next poll.
+LEAVES_A_SUSPECT = WITH_A_SUSPECT | EACH_ATTACHMENT | {Point.IN_HAND, Point.RETRIEVED, Point.PUTTING_RAW, Point.PUT_RAW}
 WITH_DELETIONS = frozenset(
     {
         Point.SETTLING,

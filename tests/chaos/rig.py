@@ -73,7 +73,7 @@ class Rig:
             "MAILSLUICE_DATA_DIR": str(directory / "var"),
             "MAILSLUICE_ALLOWED_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             "MAILSLUICE_LEASE_TTL_S": str(LEASE_TTL_S),
-            # Who is killed time and again with the same message in hand would find it guilty in the end.
+            # A message that we kill its poller with, time and again, must not be found guilty of that.
             "MAILSLUICE_QUARANTINE_ATTEMPTS": "100",
             "MAILSLUICE_SPOOL_MEMORY_BYTES": str(128 << 10),
             "MAILSLUICE_LOG_LEVEL": "error",
