@@ -102,7 +102,8 @@ def _print(outcome: Outcome, seed: int) -> None:
     if tally.failed:
         click.echo(f"polls that failed by themselves: {dict(tally.failed)}")
     click.echo(
-        f"{outcome.counts['messages']} messages delivered, {outcome.counts['events']} events, "
+        f"{outcome.counts['messages']} messages delivered, {outcome.counts['events']} events "
+        f"({outcome.counts['shared']} identical copies share one), "
         f"{outcome.counts['deleted']} deleted, {outcome.objects} objects compared, {outcome.seconds:.0f} s\n"
         f"{outcome.of('lost')} lost, {outcome.of('twice')} twice, {outcome.of('object')} objects missing or wrong, "
         f"{len(outcome.violations)} broken promises in all (seed {seed})"

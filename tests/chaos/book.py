@@ -135,13 +135,14 @@ class Book:
         return len(self._good)
 
     def counts(self) -> dict[str, int]:
-        """Messages (copies counted), events, messages gone."""
+        """Messages (copies counted), events, messages gone, copies that an identical one's event stands for."""
         with self._lock:
             pages = [page for book in self._pages.values() for page in book.values()]
         return {
             "messages": sum(len(page.files) for page in pages),
             "events": sum(len(page.told) for page in pages),
             "deleted": sum(len(page.gone) for page in pages),
+            "shared": sum(max(0, page.letter.copies - len(page.told)) for page in pages if page.told),
         }
 
     def _of(self, maildrop: Maildrop) -> list[Page]:
