@@ -160,6 +160,12 @@ class DovecotServer(Server):
         """How many messages lie in the maildrop, seen from the disk."""
         return sum(len(list(self._maildir(user).joinpath(box).iterdir())) for box in ("new", "cur"))
 
+    def names(self, user: str) -> set[str]:
+        """The messages that lie in the maildrop, by the file names that `deliver` gave them."""
+        # "new" first: what is moved to "cur" meanwhile is seen there
+        boxes = [self._maildir(user) / box for box in ("new", "cur")]
+        return {path.name.partition(":")[0] for box in boxes for path in box.iterdir()}
+
     def uidls(self, user: str) -> list[bytes]:
         """The UIDLs in the order of a listing, read in a session of its own."""
         session = poplib.POP3("127.0.0.1", self.port, timeout=10)
