@@ -78,6 +78,11 @@ def test_empty_listings_prune_nothing() -> None:
         assert kinds(h) == [Kind.GONE, Kind.GONE]
 
 
+def test_an_empty_listing_prunes_nothing_however_long_all_is_missing() -> None:
+    image = LedgerImage(new_header() + encode([Record(b"missing!", b"i" * 8, Kind.GONE, 1)]), 10**6)
+    assert after_session(Digested(Listing((), complete=True)), image, earlier=(2000, 3000, 4000)) is None
+
+
 def refs(*uidls: bytes) -> list[MessageRef]:
     return [MessageRef(n, 1, uidl) for n, uidl in enumerate(uidls, 1)]
 

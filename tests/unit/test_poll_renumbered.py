@@ -83,6 +83,16 @@ def test_a_content_whose_first_objects_were_never_told_of_is_told_of_once() -> N
         assert h.poll().events == 1
 
 
+def test_a_match_of_64_bits_that_storage_does_not_confirm_is_told_of() -> None:
+    with house(mail("one")) as h:
+        h.poll()
+        renumber(h)
+        h.store._objects.clear()
+        assert h.poll().events == 1
+        first, again = h.events()
+        assert first["id"] == again["id"]
+
+
 def test_a_maildrop_that_was_emptied_and_refilled_repeats_nothing() -> None:
     with house(mail("one"), mail("two")) as h:
         h.poll()

@@ -1,0 +1,273 @@
+"""Planted bugs, one a clause of the promise, each with the tests that catch it.
+
+Rules of this file:
+- An edit's old text stands in its file once; a mutant whose text is gone is a failure, not a skip.
+- Each named test fails under its mutant, and passes without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement in one file of the repository."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug: what it breaks, how it is planted, which tests must fail of it."""
+
+    name: str
+    clause: str
+    edits: tuple[Edit, ...]
+    caught_by: tuple[str, ...]
+
+
+SUSPECTS = "tests/unit/test_poll_suspects.py::"
+DELETING = "tests/unit/test_poll_deleting.py::"
+RENUMBERED = "tests/unit/test_poll_renumbered.py::"
+PRUNING = "tests/unit/test_poll_pruning.py::"
+POLL = "tests/unit/test_poll.py::"
+PROMISE = ("tests/property/test_promise.py::TestPromise::runTest",)
+STATE = "tests/contract/test_state.py::"
+
+MUTANTS = (
+    Mutant(
+        "commit-before-put",
+        "an event is told only of what lies in storage",
+        (
+            Edit(
+                "ingest/pipeline.py",
+                "        existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)\n"
+                "        if read",
+                "        existed = False\n"
+                "        self.later = lambda: self._store_raw("
+                "account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)\n"
+                "        if read",
+            ),
+            Edit(
+                "ingest/intake.py",
+                "        self._tally.attachments += done.attachments\n",
+                "        self._tally.attachments += done.attachments\n        self._pipeline.later()\n",
+            ),
+        ),
+        (POLL + "test_without_storage_nothing_is_committed_and_the_session_ends_without_quit",),
+    ),
+    Mutant(
+        "delete-in-the-same-session",
+        "a message is deleted only in a later session",
+        (
+            Edit(
+                "ingest/visit.py",
+                "        self._leave(to_delete, intake)\n",
+                "        to_delete = deletable(self._listing, self.holding.image, keep_s=-120, grace_s=-120)\n"
+                "        self._leave(to_delete, intake)\n",
+            ),
+        ),
+        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace", *PROMISE),
+    ),
+    Mutant(
+        "delete-without-grace",
+        "a record is older than the grace before its message is deleted",
+        (
+            Edit(
+                "ingest/news.py",
+                "image.now_minutes - max(keep_s, grace_s) / SECONDS_PER_MINUTE",
+                "image.now_minutes + 1 - keep_s / SECONDS_PER_MINUTE",
+            ),
+        ),
+        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace",),
+    ),
+    Mutant(
+        "delete-what-was-seeded",
+        "only stored mail is deleted",
+        (
+            Edit(
+                "ingest/news.py",
+                "            record.kind is Kind.STORED and record.minutes < oldest for record in records\n",
+                "            record.minutes < oldest for record in records\n",
+            ),
+        ),
+        (POLL + "test_seeded_and_skipped_messages_are_never_deleted",),
+    ),
+    Mutant(
+        "delete-without-saying-so-first",
+        "a UIDL used again after a lost reply to QUIT is read",
+        (
+            Edit(
+                "ingest/visit.py",
+                "            self.holding.rewrite(deleting(image, to_delete))\n",
+                "            pass\n",
+            ),
+        ),
+        (DELETING + "test_a_uidl_used_again_after_a_lost_reply_to_quit_is_read",),
+    ),
+    Mutant(
+        "no-fence",
+        "a poller whose lease another one took writes nothing",
+        (
+            Edit(
+                "ingest/adapters/redis_commit.lua",
+                "if redis.call('GET', KEYS[1]) ~= ARGV[1] then\n",
+                "if false then\n",
+            ),
+        ),
+        (STATE + "test_a_lapsed_lease_is_free_and_its_token_good_for_nothing[redis]",),
+    ),
+    Mutant(
+        "record-before-event",
+        "a write that fails in between repeats, and never loses",
+        (
+            Edit(
+                "ingest/adapters/redis_commit.lua",
+                "if ARGV[6] ~= '' then\n",
+                "redis.call('APPEND', KEYS[2], (length == 0 and ARGV[2] or '') .. table.concat(records))\n"
+                "if ARGV[6] ~= '' then\n",
+            ),
+            Edit(
+                "ingest/adapters/redis_commit.lua",
+                "if length == 0 then\n"
+                "  table.insert(records, 1, ARGV[2])\n"
+                "end\n"
+                "redis.call('APPEND', KEYS[2], table.concat(records))\n",
+                "",
+            ),
+        ),
+        (
+            (
+                "tests/contract/test_failing_writes.py"
+                "::test_an_error_behind_xadd_leaves_the_event_and_the_record_only_if_append_was_done[append]"
+            ),
+        ),
+    ),
+    Mutant(
+        "lost-reply-is-a-failure",
+        "a retry of one's own lost reply succeeds",
+        (Edit("ingest/adapters/redis_commit.lua", "  return {'already', minutes}\n", "  return {'moved', 0}\n"),),
+        (STATE + "test_a_commit_whose_reply_was_lost_is_known_when_it_comes_again[redis]",),
+    ),
+    Mutant(
+        "claim-without-release",
+        "a claim that nobody serves runs out",
+        (
+            Edit(
+                "ingest/adapters/redis_schedule.py",
+                "  redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2] + 0.5, id)\n",
+                "  redis.call('ZREM', KEYS[1], id)\n",
+            ),
+        ),
+        (STATE + "test_a_claim_outlives_a_lease_that_a_dead_poller_left[redis]",),
+    ),
+    Mutant(
+        "prune-on-an-empty-listing",
+        "an empty listing changes nothing",
+        (Edit("ingest/news.py", "    if listing.whole and listing.messages and len", "    if listing.whole and len"),),
+        (PRUNING + "test_an_empty_listing_prunes_nothing_however_long_all_is_missing",),
+    ),
+    Mutant(
+        "prune-at-once",
+        "a record goes only after several listings, far apart",
+        (
+            Edit(
+                "ingest/news.py",
+                "    if earlier and (now_minutes - earlier[-1]) * SECONDS_PER_MINUTE < pruning.apart_s:\n",
+                "    if False:\n",
+            ),
+        ),
+        (PRUNING + "test_many_listings_within_a_month_are_one",),
+    ),
+    Mutant(
+        "absence-is-deletion",
+        "what a listing lacks is not forgotten",
+        (
+            Edit(
+                "ingest/news.py",
+                "    return record if becomes is None else replace(record, kind=becomes, minutes=image.now_minutes)\n",
+                "    return record if becomes is None else None\n",
+            ),
+        ),
+        (
+            RENUMBERED + "test_a_maildrop_that_was_emptied_and_refilled_repeats_nothing",
+            RENUMBERED + "test_seeded_mail_that_a_listing_missed_is_still_known",
+            *PROMISE,
+        ),
+    ),
+    Mutant(
+        "trust-the-uidl",
+        "a UIDL used again for other content is a new message",
+        (Edit("ingest/news.py", "    becomes = _MISSING.get(record.kind)\n", "    becomes = None\n"),),
+        (RENUMBERED + "test_a_uidl_used_again_for_other_content_after_it_was_missing_is_a_new_message", *PROMISE),
+    ),
+    Mutant(
+        "trust-64-bits",
+        "a renumbered message is confirmed by object storage",
+        (
+            Edit(
+                "ingest/intake.py",
+                "        known = done.existed and self._is_renumbered(record.identity)\n",
+                "        known = self._is_renumbered(record.identity)\n",
+            ),
+        ),
+        (RENUMBERED + "test_a_match_of_64_bits_that_storage_does_not_confirm_is_told_of",),
+    ),
+    Mutant(
+        "an-outage-is-the-messages-fault",
+        "only faults of its own bring a message into quarantine",
+        (
+            Edit(
+                "ingest/intake.py",
+                "                    with contextlib.suppress(IngestError):  # then it stands counted once too often\n"
+                "                        self._holding.count(mark, -1)\n",
+                "                    pass\n",
+            ),
+        ),
+        (SUSPECTS + "test_a_store_that_fails_in_the_child_counts_against_nobody",),
+    ),
+    Mutant(
+        "count-after-the-work",
+        "a message that ends every worker stops nobody for ever",
+        (
+            Edit(
+                "ingest/visit.py",
+                "            counted = self.holding.count(mark_of(ref, None))\n",
+                "            counted = self.holding.count(mark_of(ref, None), 0) + 1\n",
+            ),
+        ),
+        (SUSPECTS + "test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again",),
+    ),
+    Mutant(
+        "nothing-is-in-hand",
+        "what was in hand when a worker died is run alone",
+        (Edit("ingest/holding.py", "        if self._in_hand != digest:\n", "        if False:\n"),),
+        (SUSPECTS + "test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again",),
+    ),
+    Mutant(
+        "quit-all-the-same",
+        "no clean QUIT until all that was retrieved is committed",
+        (
+            Edit(
+                "ingest/visit.py",
+                "        if intake.must_abort or self._session.broken or quit_deletes:\n",
+                "        if self._session.broken:\n",
+            ),
+        ),
+        (
+            (
+                "tests/unit/test_poll_oddities.py"
+                "::test_a_server_that_deletes_what_was_retrieved_keeps_everything_that_we_promised_to_keep"
+            ),
+        ),
+    ),
+    Mutant(
+        "seed-nothing-again",
+        "seeded mail under other UIDLs is not told of",
+        (Edit("ingest/news.py", "    return listing.whole and missing > listed\n", "    return False\n"),),
+        (RENUMBERED + "test_seeded_mail_under_other_uidls_is_seeded_again_and_an_event_says_so",),
+    ),
+)
