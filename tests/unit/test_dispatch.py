@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 from house import MovableClock, Silent
 
-from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemoryLease, MemorySchedule, MemoryState
+from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_state import MemoryAccounts, MemoryLease, MemorySchedule, MemoryState
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import BrokerUnavailable, StateUnavailable
 from ingest.models import Account, AccountState, Outcome, PollReport
