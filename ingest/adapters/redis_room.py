@@ -65,8 +65,9 @@ class StreamRoom:
             stream = self._keys.of_shard("events", shard)
             with translated(self._client):
                 if self._client.exists(stream):
+                    seconds, micros = self._client.time()
                     groups: Any = self._client.xinfo_groups(stream)
-                    found += [self._group(shard, stream, group) for group in groups]
+                    found += [self._group(shard, stream, group, seconds + micros / 1e6) for group in groups]
         return sorted(found, key=lambda group: (group.shard, group.name))
 
     def remove_group(self, name: str) -> int:
@@ -78,7 +79,7 @@ class StreamRoom:
                     removed += int(self._client.xgroup_destroy(stream, name))
         return removed
 
-    def _group(self, shard: int, stream: str, group: dict[str, Any]) -> ConsumerGroup:
+    def _group(self, shard: int, stream: str, group: dict[str, Any], now: float) -> ConsumerGroup:
         client: Any = self._client  # its types don't know what these commands answer
         name, pending, behind = group["name"], int(group["pending"]), group.get("lag")
         idle_ms = [int(consumer["idle"]) for consumer in client.xinfo_consumers(stream, name)]
@@ -89,7 +90,6 @@ class StreamRoom:
         if pending:
             first.append(client.xrange(stream, min=client.xpending(stream, name)["min"], count=1))
         arrived_ms = [int(entries[0][0].partition(b"-")[0]) for entries in first if entries]
-        seconds, micros = client.time()
         return ConsumerGroup(
             shard=shard,
             name=name.decode("utf-8", "replace"),
@@ -97,7 +97,7 @@ class StreamRoom:
             behind=None if behind is None else int(behind),
             waiting_bytes=octets * waiting // length if length else 0,
             idle_s=min(idle_ms) / 1000 if idle_ms else None,
-            oldest_s=max(0.0, seconds + micros / 1e6 - min(arrived_ms) / 1000) if arrived_ms else None,
+            oldest_s=max(0.0, now - min(arrived_ms) / 1000) if arrived_ms else None,
         )
 
     def _trim_shard(self, shard: int) -> int:
