@@ -17,9 +17,10 @@ from ingest.adapters.redis_client import Client, Keys, lua, translated
 from ingest.errors import IngestError
 from ingest.ports import ConsumerGroup
 
-_PIECE_ENTRIES = 1000
-_PIECE_BYTES = 4 << 20
-_PIECES = 100
+_PIECE_ENTRIES = 250  # some milliseconds of Redis
+_PIECE_BYTES = 1 << 20
+_PIECES = 200
+_PIECES_IN_VAIN = 20  # where very many entries wait; the next call goes on from there
 _PIECES_FOR_A_COMMIT = 10
 _RECOUNT_EVERY_S = 60.0  # if it takes more than one piece
 _FIRST = "0-0"
@@ -105,15 +106,18 @@ class StreamRoom:
         return self._free(shard, _PIECES)
 
     def _free(self, shard: int, pieces: int) -> int:
-        gone = 0
+        gone = vain = 0
         keys = self._stream_keys(shard)
         for _ in range(pieces):
+            if vain == _PIECES_IN_VAIN:
+                break
             behind = self._behind.get(shard, _FIRST)
             with translated(self._client):
                 freed, further = self._trim(
                     keys=keys, args=[self._max_bytes // 2, self._retention_ms, _PIECE_ENTRIES, _PIECE_BYTES, behind]
                 )
             gone += int(freed)
+            vain += not freed
             if not further:
                 self._behind.pop(shard, None)
                 if behind == _FIRST:
