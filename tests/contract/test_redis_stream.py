@@ -117,7 +117,7 @@ def test_a_key_of_the_wrong_type_fails_before_the_lease_is_taken(stream: Stream,
     assert stream.lease.acquire("a") is not None
 
 
-@pytest.mark.parametrize("key", [STREAM, OCTETS, "t:{s0}:suspects:a"])
+@pytest.mark.parametrize("key", [STREAM, OCTETS, "t:{s0}:refusals"])
 def test_a_key_of_the_wrong_type_refuses_the_commit_whole(stream: Stream, key: str) -> None:
     stream.client.rpush(key, "x")
     with pytest.raises(StateRefused, match="wrong type"):

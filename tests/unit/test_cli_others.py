@@ -219,7 +219,7 @@ def group(name: str = "reader", **values: object) -> ConsumerGroup:
 
 
 def with_groups(cli: Harness, monkeypatch: pytest.MonkeyPatch, *groups: ConsumerGroup) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     monkeypatch.setattr(cli.services.events, "groups", lambda: list(groups))
 
 
@@ -243,7 +243,7 @@ def test_a_group_is_removed_and_an_unknown_one_is_exit_code_1(cli: Harness) -> N
 
 
 def test_doctor_says_that_dispatch_has_stopped(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     monkeypatch.setattr(cli.services.events, "pressure", lambda: {0: 0.1, 1: 0.81})
     result = cli.run("doctor")
     assert result.exit_code == 1
@@ -286,6 +286,6 @@ def test_doctor_says_so_when_the_stream_can_not_be_read(cli: Harness, monkeypatc
     def refuse() -> dict[int, float]:
         raise StateRefused("wrong type")
 
-    monkeypatch.setattr(cli.services, "checks", list)
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
     monkeypatch.setattr(cli.services.events, "pressure", refuse)
     assert cli.run("doctor").stderr == "stream: wrong type\n"
