@@ -295,6 +295,18 @@ def test_a_long_stream_is_counted_whole_and_not_at_every_tick(stream: Stream) ->
     assert stream.octets() == (4998, 4998)
 
 
+def test_trimming_does_not_hide_that_somebody_took_entries_out(stream: Stream) -> None:
+    stream.group("g")
+    stream.pour(2500, octets=2)
+    room(stream).trim()
+    stream.client.xdel(STREAM, stream.positions()[1000])
+    stream.read("g", 300, acknowledge=True)
+    assert room(stream, max_bytes=9000).make_room("a") == 250  # trims, and counts nothing first
+    assert stream.octets() == (4500, 4498)
+    room(stream).trim()
+    assert stream.octets() == (4498, 4498)
+
+
 def test_entries_of_others_without_an_event_are_trimmed_and_count_nothing(stream: Stream) -> None:
     stream.client.xadd(STREAM, {"other": "x"}, id="1-1")
     stream.fill(1)
