@@ -18,11 +18,12 @@ MAX_SKEW_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of `doctor`."""
+    """One line of `doctor`; with `note`, one that is worth a look and fails nothing."""
 
     name: str
     ok: bool
     line: str
+    note: bool = False
 
 
 def check_all(services: Services) -> list[Check]:

@@ -282,8 +282,8 @@ class Refusals(Protocol):
 class Schedule(Protocol):
     """Due times. A claim is atomic, so two beats are harmless."""
 
-    def claim(self, limit: int) -> list[str]:
-        """At most `limit` due account ids, each pushed ahead by the claim's TTL."""
+    def claim(self, limit: int, *, but: frozenset[int] = frozenset()) -> list[str]:
+        """At most `limit` due account ids, each pushed ahead by the claim's TTL; none of the shards in `but`."""
         ...
 
     def set_due(self, account_ids: Iterable[str], in_s: float) -> None:
@@ -335,6 +335,24 @@ class AccountRegistry(Protocol):
     def remove(self, account_ids: Iterable[str]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ConsumerGroup:
+    """A consumer group of one shard's stream, and what waits for it.
+
+    `pending` entries are delivered and not acknowledged; `behind` are not delivered yet, None if Redis can't tell.
+    `waiting_bytes` are about the octets of both (all of the stream's if Redis can't tell). `idle_s` is how long none of
+    its consumers asked for anything, None if it never had one; `oldest_s` how long the oldest event waits for it.
+    """
+
+    shard: int
+    name: str
+    pending: int
+    behind: int | None
+    waiting_bytes: int
+    idle_s: float | None
+    oldest_s: float | None
+
+
 class EventLog(Protocol):
     """The event stream, all shards of it."""
 
@@ -350,9 +368,24 @@ class EventLog(Protocol):
     def trim(self) -> int:
         """Free acknowledged entries that are past their age, or the oldest above half the cap; how many went.
 
-        A bounded piece of the work at each call. Nothing that a group has yet to acknowledge goes; without any group
-        age alone trims.
+        Also those that lie behind one that waits for a group, in bounded pieces. Nothing that a group has yet to
+        acknowledge goes; without any group age alone trims. A shard that fails is passed by.
         """
+        ...
+
+    def pressure(self) -> dict[int, float]:
+        """The share of its cap that each shard's stream takes; shards that can't be asked are absent.
+
+        Behind `trim` it counts from half on what is not acknowledged, and nothing else. Without any group all counts.
+        """
+        ...
+
+    def groups(self) -> list[ConsumerGroup]:
+        """The consumer groups of all shards, by shard and name."""
+        ...
+
+    def remove_group(self, name: str) -> int:
+        """Remove a group: nothing waits for it any more. From how many shards it went."""
         ...
 
     def length(self) -> int:

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     min_replicas: int = Field(0, ge=0, le=16)
     stream_max_bytes: Octets = 1 << 30
     events_retention_s: Seconds = 604_800
+    dispatch_stop_share: float = Field(0.8, gt=0.5, le=1, allow_inf_nan=False)
+    group_idle_s: Seconds = 86_400
     event_max_bytes: int = Field(1 << 20, ge=16 << 10, le=512 << 20)
     redis_timeout_s: Seconds = 5
     store_connect_timeout_s: Seconds = 5

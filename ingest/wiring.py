@@ -27,6 +27,7 @@ from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
+from ingest.adapters.redis_room import StreamRoom
 from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.adapters.s3_store import S3Store, s3_client
 from ingest.adapters.secrets import SecretStore
@@ -154,6 +155,12 @@ class Services:
             stream_max_bytes=settings.stream_max_bytes,
             min_replicas=settings.min_replicas,
             settle_s=settings.redis_timeout_s / 2,
+            make_room=StreamRoom(
+                self.state,
+                self.keys,
+                max_bytes=settings.stream_max_bytes,
+                retention_s=settings.events_retention_s,
+            ).make_room,
         )
 
     @_once
@@ -270,7 +277,11 @@ class Services:
             events=self.events,
             dispatcher=self.dispatcher,
             telemetry=self.telemetry,
-            limits=TickLimits(batch_accounts=settings.poll_batch_accounts, expires_s=settings.claim_ttl_s),
+            limits=TickLimits(
+                batch_accounts=settings.poll_batch_accounts,
+                expires_s=settings.claim_ttl_s,
+                stop_share=settings.dispatch_stop_share,
+            ),
         )
 
     @_once

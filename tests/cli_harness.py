@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from click.testing import CliRunner, Result
 
-from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemoryLedger, MemorySchedule, MemoryState
+from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_state import MemoryAccounts, MemoryLedger, MemorySchedule, MemoryState
 from ingest.check import AccountCheck
 from ingest.cli.main import mailsluice
 from ingest.errors import IngestError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest.errors import LeaseLost, LedgerMoved, StateFull
 from ingest.ledger import HEADER_BYTES, RECORD_BYTES, LedgerImage, encode, extent_of, next_header
-from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, Refusal, StreamEntry
+from ingest.models import Account, AccountState, Grant, OutgoingEvent, Record, Refusal
 from ingest.ports import Clock
 
 _FRESH = AccountState()
@@ -203,7 +203,9 @@ class MemorySchedule:
         self._state = state
         self._claim_ttl_s = claim_ttl_s
 
-    def claim(self, limit: int) -> list[str]:
+    def claim(self, limit: int, *, but: frozenset[int] = frozenset()) -> list[str]:
+        if 0 in but:  # all of it is one shard
+            return []
         state = self._state
         with state.lock:
             now = state.now()
@@ -291,41 +293,6 @@ class MemoryAccounts:
     def remove(self, account_ids: Iterable[str]) -> None:
         for account_id in account_ids:
             self._accounts.pop(account_id, None)
-
-
-class MemoryEvents:
-    """Implements `ports.EventLog`; a group's position is the number of entries it acknowledged."""
-
-    def __init__(self, state: MemoryState) -> None:
-        self._events = state.events
-        self._groups: dict[str, int] = {}
-
-    def length(self) -> int:
-        return len(self._events)
-
-    def trim(self) -> int:
-        """Entries have no age here."""
-        return 0
-
-    def tail(
-        self,
-        *,
-        from_start: bool,
-        group: str | None,
-        consumer: str,  # noqa: ARG002  # one reader
-        timeout_s: float | None,
-    ) -> Iterator[StreamEntry | None]:
-        at = 0 if from_start else len(self._events)
-        if group is not None:
-            at = self._groups.setdefault(group, at)
-        while at < len(self._events):
-            yield StreamEntry(0, f"{at + 1}-0", self._events[at])
-            at += 1
-            if group is not None:
-                self._groups[group] = at
-        if timeout_s is None:
-            while True:
-                yield None
 
 
 def _heads(records: bytes) -> list[bytes]:

@@ -11,20 +11,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ingest.adapters.redis_client import Client, Keys, lua, translated
+from ingest.adapters.redis_client import Client, Keys, translated
+from ingest.adapters.redis_room import StreamRoom
 from ingest.models import OutgoingEvent, StreamEntry
+from ingest.ports import ConsumerGroup
 
 _COUNT = 100
-_TRIM_ENTRIES = 1000
 
 
 class RedisEvents:
     """Implements `ports.EventLog`."""
 
     def __init__(self, client: Client, keys: Keys, *, timeout_s: float, max_bytes: int, retention_s: float) -> None:
-        self._max_bytes = max_bytes
-        self._retention_ms = int(retention_s * 1000)
-        self._trim = client.register_script(lua("redis_trim"))
+        self._room = StreamRoom(client, keys, max_bytes=max_bytes, retention_s=retention_s)
         self._block_s = min(1.0, timeout_s / 2)
         self._client = client
         self._keys = keys
@@ -34,16 +33,16 @@ class RedisEvents:
             return sum(int(self._client.xlen(stream)) for stream in self._streams())
 
     def trim(self) -> int:
-        gone = 0
-        for shard in range(self._keys.shards):
-            with translated(self._client):
-                gone += int(
-                    self._trim(
-                        keys=[self._keys.of_shard("events", shard), self._keys.of_shard("events:bytes", shard)],
-                        args=[self._max_bytes // 2, self._retention_ms, _TRIM_ENTRIES],
-                    )
-                )
-        return gone
+        return self._room.trim()
+
+    def pressure(self) -> dict[int, float]:
+        return self._room.pressure()
+
+    def groups(self) -> list[ConsumerGroup]:
+        return self._room.groups()
+
+    def remove_group(self, name: str) -> int:
+        return self._room.remove_group(name)
 
     def tail(
         self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None

@@ -52,7 +52,7 @@ class RedisSchedule:
         self._unclaim = client.register_script(_UNCLAIM)
         self._first_shard = 0
 
-    def claim(self, limit: int) -> list[str]:
+    def claim(self, limit: int, *, but: frozenset[int] = frozenset()) -> list[str]:
         claimed: list[str] = []
         failure: IngestError | None = None
         # Start at another shard each time, so that none starves when the limit is reached.
@@ -61,6 +61,8 @@ class RedisSchedule:
             if len(claimed) >= limit:
                 break
             shard = (self._first_shard + offset) % self._keys.shards
+            if shard in but:
+                continue
             try:
                 with translated(self._client):
                     ids: list[bytes] = self._claim(

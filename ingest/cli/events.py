@@ -1,7 +1,8 @@
-"""`mailsluice events`: the stream, for eyes and pipes.
+"""`mailsluice events`: the stream, for eyes and pipes, and the groups that read it.
 
 Rules of this room:
 - One event a line, as it lies in the stream, each flushed at once. A reader that goes away ends it quietly.
+- A group is named by its reader; removing it changes no event, but nothing waits for it any more.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 
 import click
 
+from ingest.cli.output import as_json, clean, complain, dump, size, span, table
 from ingest.cli.services import pass_services
 from ingest.models import StreamEntry
 from ingest.wiring import Services
@@ -20,7 +22,7 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x20
 
 @click.group()
 def events() -> None:
-    """Read the event stream."""
+    """Read the event stream, and see who reads it."""
 
 
 @events.command(epilog="Example: mailsluice events tail --from-start --timeout 5 | jq -r .data.subject")
@@ -51,6 +53,54 @@ def tail(
                 return
     except BrokenPipeError:
         sys.stdout = None  # nobody reads: not even the interpreter's last flush
+
+
+@events.group()
+def groups() -> None:
+    """Consumer groups: what waits for each. Nothing that waits for one is trimmed."""
+
+
+@groups.command("list", epilog="Example: mailsluice events groups list")
+@as_json
+@pass_services
+def list_groups(services: Services, *, as_json: bool) -> None:
+    """Show each group, by shard: what is delivered and not acknowledged, what is not delivered yet, since when."""
+    found = services.events.groups()
+    if as_json:
+        dump(found)
+        return
+    table(
+        ("SHARD", "GROUP", "PENDING", "BEHIND", "WAITING", "OLDEST", "IDLE"),
+        [
+            (
+                str(group.shard),
+                group.name,
+                str(group.pending),
+                "?" if group.behind is None else str(group.behind),
+                size(group.waiting_bytes),
+                "-" if group.oldest_s is None else span(group.oldest_s),
+                "never read" if group.idle_s is None else span(group.idle_s),
+            )
+            for group in found
+        ],
+        numbers=("SHARD", "PENDING", "BEHIND", "WAITING", "OLDEST", "IDLE"),
+    )
+
+
+@groups.command("remove", epilog="Example: mailsluice events groups remove old-reader")
+@click.argument("name")
+@pass_services
+def remove_group(services: Services, *, name: str) -> None:
+    """Remove a group from all shards. What waited for it alone counts as acknowledged.
+
+    A reader that is still there gets an error; starting it anew makes the group again.
+    """
+    shards = services.events.remove_group(name)
+    if shards:
+        click.echo(f"{clean(name)}: removed" + (f" from {shards} shards" if shards > 1 else ""))
+    else:
+        complain(f"{name}: no such group (mailsluice events groups list)")
+        click.get_current_context().exit(1)
 
 
 def _line(entry: StreamEntry) -> str:

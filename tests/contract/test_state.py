@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from servers.redis_cluster import RedisCluster
 
+from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_state import (
     MemoryAccounts,
-    MemoryEvents,
     MemoryLease,
     MemoryLedger,
     MemoryRefusals,
@@ -561,3 +561,77 @@ def test_a_group_goes_on_behind_what_it_acknowledged(world: World) -> None:
     del first
     again = world.events.tail(from_start=True, group="g", consumer="t", timeout_s=0.1)
     assert [entry.event.id for entry in again if entry] == ["1", "2"]
+
+
+# Back-pressure
+
+
+LARGE = b"x" * 1000  # a tenth of the cap
+
+
+def tell_large(world: World, count: int, *, account_id: str = "a") -> None:
+    world.lapse(account_id)
+    token, image = held(world, account_id), world.ledger.load(account_id)
+    for _ in range(count):
+        at = b"%d" % len(image)
+        world.ledger.commit(account_id, token, image, [record(at)], replace(EVENT, id=at.decode(), json=LARGE))
+
+
+def read(world: World, group: str, count: int) -> None:
+    """Read and acknowledge the next ones."""
+    entries = world.events.tail(from_start=True, group=group, consumer="c", timeout_s=0.1)
+    for _ in range(count):
+        assert next(entries) is not None
+    next(entries, None)  # asking on acknowledges the last one; what comes now stays unacknowledged
+
+
+def test_pressure_is_the_share_of_the_cap_that_the_fullest_stream_takes(world: World) -> None:
+    assert max(world.events.pressure().values()) == 0
+    tell_large(world, 3)
+    assert max(world.events.pressure().values()) == 0.3
+
+
+def test_what_is_acknowledged_is_trimmed_oldest_first_down_to_half(world: World) -> None:
+    tell_large(world, 9)
+    read(world, "g", 8)
+    assert world.events.trim() == 4
+    assert world.told() == ["4", "5", "6", "7", "8"]
+    assert max(world.events.pressure().values()) == 0.5
+
+
+def test_nothing_that_waits_for_any_group_is_trimmed(world: World) -> None:
+    tell_large(world, 9)
+    read(world, "quick", 8)
+    read(world, "slow", 1)
+    assert world.events.trim() == 1
+    assert len(world.told()) == 8
+
+
+def test_without_a_group_nothing_is_trimmed_for_want_of_room(world: World) -> None:
+    tell_large(world, 9)
+    assert world.events.trim() == 0
+
+
+def test_a_group_that_is_removed_holds_nothing(world: World) -> None:
+    tell_large(world, 9)
+    read(world, "quick", 8)
+    read(world, "slow", 1)
+    assert world.events.remove_group("slow") > 0
+    assert world.events.trim() == 4
+    assert "slow" not in {group.name for group in world.events.groups()}
+    assert world.events.remove_group("slow") == 0
+
+
+def test_groups_say_how_much_waits(world: World) -> None:
+    tell_large(world, 6)
+    read(world, "g", 2)
+    (group,) = [group for group in world.events.groups() if group.waiting_bytes]
+    assert (group.name, group.pending + (group.behind or 0), group.waiting_bytes) == ("g", 4, 4000)
+    assert group.idle_s is not None
+    assert group.oldest_s is not None
+
+
+def test_a_claim_that_leaves_out_all_shards_claims_nothing(world: World) -> None:
+    world.schedule.add(["a", "b", "c"])
+    assert world.schedule.claim(3, but=frozenset(world.events.pressure())) == []
+    assert sorted(world.schedule.claim(3)) == ["a", "b", "c"]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ingest.cli.services import quiet
 from ingest.dispatch import Ticked
 from ingest.errors import HostUnreachable, StateRefused
 from ingest.models import AccountState, OutgoingEvent
+from ingest.ports import ConsumerGroup
 from ingest.settings import Settings
 
 
@@ -66,7 +68,7 @@ def test_doctor_names_each_thing_that_is_wrong(cli: Harness, monkeypatch: pytest
     monkeypatch.setattr(doctor, "check_all", lambda _: checks)
     result = cli.run("doctor")
     assert result.exit_code == 1
-    assert result.stdout == "ok   redis: reachable\nFAIL storage: bucket is missing\n"
+    assert result.stdout.startswith("ok   redis: reachable\nFAIL storage: bucket is missing\n")
     assert result.stderr == "storage: bucket is missing\n"
 
 
@@ -74,7 +76,10 @@ def test_doctor_as_json_has_the_same_exit_code(cli: Harness, monkeypatch: pytest
     monkeypatch.setattr(doctor, "check_all", lambda _: [Check("redis", ok=False, line="down")])
     result = cli.run("doctor", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"ok": False, "checks": [{"name": "redis", "ok": False, "line": "down"}]}
+    assert json.loads(result.stdout) == {
+        "ok": False,
+        "checks": [{"name": "redis", "ok": False, "line": "down", "note": False}],
+    }
 
 
 def test_doctor_logs_in_to_the_accounts_it_is_asked_for(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +101,7 @@ def test_tick_says_what_it_queued(cli: Harness) -> None:
 
     cli.services.__dict__["ticker"] = Ticker()
     assert cli.run("tick").output == "12 due, queued in 2 batches\n"
-    assert json.loads(cli.run("tick", "--json").output) == {"claimed": 12, "batches": 2}
+    assert json.loads(cli.run("tick", "--json").output) == {"claimed": 12, "batches": 2, "stopped": []}
 
 
 def test_bad_settings_are_a_line_each_and_exit_code_2() -> None:
@@ -155,7 +160,9 @@ def test_a_command_keeps_logs_out_of_its_output_unless_asked() -> None:
 def test_doctor_logs_in_to_few_accounts_unasked(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(account("billing"), account("paused", paused=True))
-    assert cli.run("doctor").stdout == "ok   account billing: logs in, 3 messages\n"
+    assert (
+        cli.run("doctor").stdout == "ok   stream: 0% of its cap is taken\nok   account billing: logs in, 3 messages\n"
+    )
 
 
 def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
@@ -163,7 +170,10 @@ def test_doctor_logs_in_to_none_of_many_unasked_and_names_those_that_failed(
 ) -> None:
     monkeypatch.setattr(doctor, "check_all", lambda _: [])
     cli.add(*(account(f"a{n}") for n in range(30)))
-    assert cli.run("doctor").stdout == "ok   accounts: 30; --accounts logs in to each\n"
+    assert (
+        cli.run("doctor").stdout
+        == "ok   stream: 0% of its cap is taken\nok   accounts: 30; --accounts logs in to each\n"
+    )
     cli.state.states["a7"] = AccountState(failures=1, last_error="host does not resolve")
     assert cli.run("doctor").stderr == "account a7: host does not resolve\n"
 
@@ -194,3 +204,88 @@ def test_a_data_directory_that_can_not_be_made_is_one_line(command: str, tmp_pat
     assert result.exit_code == 2
     assert result.stderr.startswith("MAILSLUICE_DATA_DIR: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def group(name: str = "reader", **values: object) -> ConsumerGroup:
+    given = {
+        "shard": 0,
+        "pending": 2,
+        "behind": 5,
+        "waiting_bytes": 4_000_000,
+        "idle_s": 100_000.0,
+        "oldest_s": 90_000.0,
+    }
+    return ConsumerGroup(name=name, **(given | values))  # type: ignore[arg-type]
+
+
+def with_groups(cli: Harness, monkeypatch: pytest.MonkeyPatch, *groups: ConsumerGroup) -> None:
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
+    monkeypatch.setattr(cli.services.events, "groups", lambda: list(groups))
+
+
+def test_groups_are_listed_with_what_waits_for_them(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_groups(cli, monkeypatch, group(), group("new\x9b", behind=None, idle_s=None, oldest_s=None))
+    lines = cli.run("events", "groups", "list").stdout.splitlines()
+    assert lines[0].split() == ["SHARD", "GROUP", "PENDING", "BEHIND", "WAITING", "OLDEST", "IDLE"]
+    assert lines[1].split() == ["0", "reader", "2", "5", "4.0", "MB", "25", "h", "28", "h"]
+    assert lines[2].split() == ["0", "new", "2", "?", "4.0", "MB", "-", "never", "read"]
+    listed = json.loads(cli.run("events", "groups", "list", "--json").stdout)
+    assert listed[0] == dataclasses.asdict(group())
+
+
+def test_a_group_is_removed_and_an_unknown_one_is_exit_code_1(cli: Harness) -> None:
+    said(cli, "one")
+    cli.run("events", "tail", "--from-start", "--group", "g", "--count", "1")
+    assert cli.run("events", "groups", "remove", "g").output == "g: removed\n"
+    again = cli.run("events", "groups", "remove", "g")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert again.stderr == "g: no such group (mailsluice events groups list)\n"
+
+
+def test_doctor_says_that_dispatch_has_stopped(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
+    monkeypatch.setattr(cli.services.events, "pressure", lambda: {0: 0.1, 1: 0.81})
+    result = cli.run("doctor")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "stream: dispatch has stopped: events that are not acknowledged take 81% of shard 1"
+    )
+
+
+def test_doctor_notes_a_group_that_reads_nothing_and_does_not_fail(
+    cli: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_groups(cli, monkeypatch, group("a b"))
+    result = cli.run("doctor")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[1] == (
+        "note group a b: has read nothing for 28 h, about 4.0 MB wait for it; if nobody reads it any more: "
+        "mailsluice events groups remove 'a b'"
+    )
+
+
+@pytest.mark.parametrize("idle_s", [100_000.0, None])
+def test_doctor_fails_for_a_group_that_reads_nothing_and_holds_half_the_cap(
+    idle_s: float | None, cli: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_groups(cli, monkeypatch, group(idle_s=idle_s, waiting_bytes=(1 << 29) + 1))
+    result = cli.run("doctor")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("group reader: has read nothing")
+
+
+@pytest.mark.parametrize("values", [{"idle_s": 10.0}, {"oldest_s": None}, {"idle_s": None, "oldest_s": 10.0}])
+def test_doctor_says_nothing_of_a_group_that_reads_or_has_nothing_to_read(
+    values: dict[str, float | None], cli: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_groups(cli, monkeypatch, group(**values))
+    assert cli.run("doctor").stdout.splitlines()[1:] == []
+
+
+def test_doctor_says_so_when_the_stream_can_not_be_read(cli: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> dict[int, float]:
+        raise StateRefused("wrong type")
+
+    monkeypatch.setattr(doctor, "check_all", lambda _: [])
+    monkeypatch.setattr(cli.services.events, "pressure", refuse)
+    assert cli.run("doctor").stderr == "stream: wrong type\n"

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 from house import MovableClock, Silent
 
-from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemoryLease, MemorySchedule, MemoryState
+from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_state import MemoryAccounts, MemoryLease, MemorySchedule, MemoryState
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
-from ingest.errors import BrokerUnavailable, StateUnavailable
-from ingest.models import Account, AccountState, Outcome, PollReport
+from ingest.errors import BrokerUnavailable, StateRefused, StateUnavailable
+from ingest.models import Account, AccountState, Failure, Outcome, OutgoingEvent, PollReport
 
 
 class Queue:
@@ -59,9 +60,10 @@ class Cluster:
         self.registry.put(Account(id_, "h", 995, "u", "env:P") for id_ in self.ids)
         self.schedule.add(self.ids)
         self.polls = Polls(self.state, self.clock)
+        self.events = MemoryEvents(self.state)
         self.ticker = Ticker(
             schedule=self.schedule,
-            events=MemoryEvents(self.state),
+            events=self.events,
             dispatcher=self.queue,
             telemetry=self.telemetry,
             limits=TickLimits(**limits),
@@ -166,3 +168,50 @@ def test_one_account_that_can_not_be_read_does_not_stop_its_batch(monkeypatch: p
     monkeypatch.setattr(cluster.registry, "get", damaged)
     assert [report.account for report in cluster.run(cluster.ids)] == ["a000", "a002"]
     assert cluster.telemetry.failed == ["state_unavailable"]
+
+
+def fill(cluster: Cluster, share: float) -> None:
+    """Take this share of the cap with events that nobody acknowledged."""
+    cluster.state.stream_max_bytes = 1000
+    cluster.state.events.append(OutgoingEvent("e", "t", b"x" * round(1000 * share)))
+
+
+@pytest.mark.parametrize(("share", "claimed"), [(0.79, 3), (0.8, 0), (1.0, 0)])
+def test_a_stream_that_is_nearly_full_stops_dispatch(share: float, claimed: int) -> None:
+    cluster = Cluster(3)
+    fill(cluster, share)
+    ticked = cluster.ticker.tick()
+    assert ticked.claimed == claimed
+    assert ticked.stopped == (() if claimed else (0,))
+    assert cluster.telemetry.failed == ([] if claimed else ["state_full"])
+
+
+def test_each_tick_says_that_dispatch_has_stopped_and_which_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(3)
+    fill(cluster, 0.9)
+    said: list[tuple[str, Failure]] = []
+    monkeypatch.setattr(cluster.telemetry, "step_failed", lambda *line: said.append(line))
+    cluster.ticker.tick()
+    cluster.ticker.tick()
+    assert [step for step, _ in said] == ["dispatch stopped"] * 2
+    assert said[0][1].what == "events that are not acknowledged take 90% of shard 0's cap"
+
+
+def test_dispatch_goes_on_by_itself_once_consumers_have_acknowledged() -> None:
+    cluster = Cluster(3)
+    fill(cluster, 0.9)
+    assert cluster.ticker.tick().claimed == 0
+    list(cluster.events.tail(from_start=True, group="g", consumer="c", timeout_s=0))
+    assert cluster.ticker.tick().claimed == 3
+    assert cluster.state.events == []
+
+
+def test_trimming_that_fails_is_said_and_stops_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(3)
+
+    def refused() -> int:
+        raise StateRefused("no right to XDEL")
+
+    monkeypatch.setattr(cluster.events, "trim", refused)
+    assert cluster.ticker.tick().claimed == 3
+    assert cluster.telemetry.failed == ["state_refused"]
