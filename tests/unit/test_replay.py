@@ -205,6 +205,17 @@ def test_a_poll_before_the_replay_leaves_its_records_as_they_are() -> None:
         assert (h.poll().events, h.poll().new) == (0, 0)
 
 
+def test_a_uidl_that_a_record_covers_for_whatever_content_gets_no_other() -> None:
+    with house(mail("one")) as h:
+        h.poll()
+        h.lose_redis()
+        h.poll(account={"first_poll": "new"})  # the replay comes too late: all is seeded
+        assert kinds(h) == [Kind.SEEDED]
+        [report] = h.replay()
+        assert (report.replayed, report.recorded) == (1, 1)
+        assert kinds(h) == [Kind.SEEDED]
+
+
 def test_other_mail_under_a_uidl_of_the_past_is_read_and_told_of() -> None:
     with house() as h:
         h.maildrop.deliver(mail("old"), uidl="1")
@@ -418,6 +429,7 @@ def test_progress_keeps_the_lease_of_a_long_replay(monkeypatch: pytest.MonkeyPat
 
         def slow(key: str) -> ObjectInfo | None:
             h.clock.forward(seconds=50)
+            assert h.lease.acquire("a") is None
             return head(key)
 
         monkeypatch.setattr(h.store, "head", slow)
