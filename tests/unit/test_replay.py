@@ -294,6 +294,18 @@ def test_an_account_that_left_old_mail_alone_goes_on_so_from_the_date_a_replay_p
         assert h.poll().new == 0
 
 
+def test_with_first_poll_new_a_poll_behind_a_replay_passes_over_nothing() -> None:
+    with house(mail("left alone")) as h:
+        h.poll(account={"first_poll": "new"})
+        h.maildrop.deliver(mail("told of"))
+        h.poll()
+        h.lose_redis()
+        h.maildrop.deliver(mail("meanwhile"))
+        h.replay()
+        h.poll()
+        assert h.subjects() == ["told of", "left alone", "meanwhile"]
+
+
 def test_a_first_poll_from_a_date_does_not_seed_what_a_replay_told_of() -> None:
     with house() as h:
         for n in (1, 2):
