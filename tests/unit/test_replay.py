@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 import pytest
-from house import PASSWORD, House, house, mail
+from house import PASSWORD, House, InProcess, house, mail
 
 from ingest.errors import LeaseLost, MessageUnprocessable, StoreUnavailable
 from ingest.ledger import uidl_digest
-from ingest.models import Kind, Outcome
-from ingest.pipeline import Read
+from ingest.models import Account, Kind, MessageRef, Outcome
+from ingest.pipeline import Pipeline, Processed, Read
 from ingest.ports import ObjectInfo, Spool
 from ingest.simulator.behaviour import Behaviour
 
@@ -155,6 +155,83 @@ def test_a_message_that_fails_by_its_own_fault_is_quarantined_again_under_its_id
         assert first["type"] == "mailsluice.message.quarantined.v1"
         h.replay()  # once the fault is mended
         assert h.subjects() == ["bad"]
+
+
+@dataclass
+class Alone:
+    """Isolation that notes which messages it was given."""
+
+    pipeline: Pipeline
+    given: list[str] = field(default_factory=list)
+
+    def process(
+        self, account: Account, ref: MessageRef, spool: Spool, *, first_seen: datetime, beat: Callable[[], None]
+    ) -> Processed:
+        self.given.append(spool.sha256.hex())
+        return InProcess(self.pipeline).process(account, ref, spool, first_seen=first_seen, beat=beat)
+
+
+def test_what_was_in_quarantine_is_processed_alone_and_marked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_spool: Spool) -> Read:
+        raise MessageUnprocessable("planted")
+
+    with house(mail("bad")) as h:
+        pipeline = h.pipeline()
+        monkeypatch.setattr(pipeline, "read", failing)
+        for _ in range(3):
+            h.poll(h.poller(pipeline))
+        h.maildrop.deliver(mail("good"))
+        h.poll()
+        h.lose_redis()
+        alone = Alone(h.pipeline())
+        [report] = h.replay(h.replayer(isolation=alone))
+        [bad] = [event for event in h.events() if event["data"]["subject"] == "bad"]
+        assert report.replayed == 2
+        assert alone.given == [bad["data"]["sha256"]]
+        assert bad["data"]["replay"] is True
+
+
+def test_a_message_that_ended_a_replay_is_processed_alone_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Died(BaseException):
+        """Stands for kill -9: whatever is done about it reaches nothing."""
+
+    def deadly(_spool: Spool) -> Read:
+        raise Died
+
+    with house(mail("bad")) as h:
+        h.poll()
+        h.lose_redis()
+        pipeline = h.pipeline()
+        monkeypatch.setattr(pipeline, "read", deadly)
+        with monkeypatch.context() as dead:
+            dead.setattr(h.lease, "release", lambda *_, **__: True)
+            with pytest.raises(Died):
+                h.replay(h.replayer(pipeline))
+        h.clock.forward(seconds=61)
+        alone = Alone(h.pipeline())
+        [report] = h.replay(h.replayer(pipeline, isolation=alone))
+        assert (report.replayed, len(alone.given)) == (1, 1)
+        assert h.state.suspects["a"] == {}
+
+
+def test_what_fails_in_a_replay_is_listed_with_its_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_spool: Spool) -> Read:
+        raise MessageUnprocessable("planted")
+
+    with house(mail("bad")) as h:
+        h.poll()
+        h.lose_redis()
+        pipeline = h.pipeline()
+        monkeypatch.setattr(pipeline, "read", failing)
+        h.replay(h.replayer(pipeline))
+        [refusal] = h.state.refusals.values()
+        [event] = h.events()
+        assert (refusal.id, refusal.subject) == (event["id"], "bad")
+        assert refusal.raw == next(iter(h.store.keys("raw/")))
+        [record] = h.ledger.load("a").records()
+        assert replace(record, minutes=0) == refusal.record
+        h.poll(h.poller(pipeline))
+        assert [event["type"] for event in h.events()] == ["mailsluice.message.quarantined.v1"]
 
 
 def test_a_message_that_failed_in_a_replay_stops_none_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
