@@ -125,7 +125,7 @@ class Intake:
 
     def _is_known(self, ref: MessageRef, spool: Spool, identity: bytes) -> bool:
         """Whether this content was told of under this very UIDL; if its record is missing, it gets it."""
-        record = Record(self._digest(ref, spool, identity), identity[:8], Kind.STORED)
+        record = Record(record_digest(ref, spool, identity), identity[:8], Kind.STORED)
         same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
         self._seen[record.uidl, record.identity] += 1
         if self._seen[record.uidl, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
@@ -140,7 +140,7 @@ class Intake:
     def _commit(
         self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
     ) -> None:
-        record = Record(self._digest(ref, spool, done.identity), done.identity[:8], Kind.STORED)
+        record = Record(record_digest(ref, spool, done.identity), done.identity[:8], Kind.STORED)
         known = done.existed and self._is_renumbered(record.identity)
         self._holding.commit(
             [record],
@@ -200,26 +200,34 @@ class Intake:
         *,
         finished: bytes | None = None,
     ) -> None:
-        refusal = Refusal(
-            account=self._account.id,
-            id=told.event.id,
-            record=record,
-            uidl=None if ref.uidl is None else ref.uidl.decode("ascii", "backslashreplace"),
-            size=size,
-            reason=error.code,
-            detail=error.what,
-            subject=told.subject,
-            raw=told.raw,
-            time=self._clock.now().timestamp(),
-        )
+        refusal = refusal_of(self._account, ref, size, record, told, error, self._clock.now())
         self._holding.commit([record], told.event, finished=finished, refusal=refusal)
 
-    def _digest(self, ref: MessageRef, spool: Spool, identity: bytes) -> bytes:
-        """The digest of a message's record: of its UIDL, or of what stands for one."""
-        if ref.uidl is not None:
-            return uidl_digest(ref.uidl)
-        block = bytes(spool.buffer[:_HEADER_BYTES]).partition(b"\r\n\r\n")[0]
-        return header_digest(block, spool.size) or content_digest(identity)
+
+def refusal_of(  # noqa: PLR0917  # each from another hand
+    account: Account, ref: MessageRef, size: int, record: Record, told: Refused, error: IngestError, time: datetime
+) -> Refusal:
+    """What a person is shown of a message that was skipped or quarantined."""
+    return Refusal(
+        account=account.id,
+        id=told.event.id,
+        record=record,
+        uidl=None if ref.uidl is None else ref.uidl.decode("ascii", "backslashreplace"),
+        size=size,
+        reason=error.code,
+        detail=error.what,
+        subject=told.subject,
+        raw=told.raw,
+        time=time.timestamp(),
+    )
+
+
+def record_digest(ref: MessageRef, spool: Spool, identity: bytes) -> bytes:
+    """The digest of a processed message's record: of its UIDL, or of what stands for one."""
+    if ref.uidl is not None:
+        return uidl_digest(ref.uidl)
+    block = bytes(spool.buffer[:_HEADER_BYTES]).partition(b"\r\n\r\n")[0]
+    return header_digest(block, spool.size) or content_digest(identity)
 
 
 def mark_of(ref: MessageRef, spool: Spool | None) -> bytes:

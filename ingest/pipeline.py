@@ -145,8 +145,12 @@ class Pipeline:
         *,
         first_seen: datetime,
         beat: Callable[[], None],
+        replay: bool = False,
     ) -> Processed:
-        """Store attachments and the raw message, and build the event. `beat` is called while octets move."""
+        """Store attachments and the raw message, and build the event. `beat` is called while octets move.
+
+        In a replay the raw message lies in storage, since that is where it came from.
+        """
         parts = [self._store_part(account.id, spool, part, beat) for part in read.parsed.attachments]
         with _own_fault("told of"):
             event = build.received(
@@ -159,8 +163,9 @@ class Pipeline:
                 first_seen=first_seen,
                 time=self._clock.now(),
                 max_bytes=self._event_max_bytes,
+                replay=replay,
             )
-        existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
+        existed = replay or self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
         if read.identity != spool.sha256:
             existed = self._remember(account.id, read.identity, spool.sha256) or existed
         return Processed(event, read.identity, existed, len(parts))
@@ -301,7 +306,7 @@ class Pipeline:
 
 
 def _for_replay(account_id: str, ref: MessageRef, event: OutgoingEvent, first_seen: datetime) -> dict[str, str]:
-    """The raw object's metadata: what replay needs without Redis, and nothing personal."""
+    """The raw object's metadata: what replay reads (see rawmail.py), and nothing personal."""
     return {
         "account": account_id,
         "uidl": quote(ref.uidl or b"", safe=""),

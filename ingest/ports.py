@@ -160,6 +160,13 @@ class ObjectStore(Protocol):
         """Stream an object; StoreRefused where there is none."""
         ...
 
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """The keys that start so and come after that one, a piece at a time, in the store's own order.
+
+        Below one directory that is the order of their octets; all keys below a directory come together.
+        """
+        ...
+
     def url(self, key: str) -> str:
         """The address an event carries: s3://bucket/key or file:///path."""
         ...

@@ -101,8 +101,13 @@ class Seeding:
         return left
 
     def _before(self, since: datetime, new: list[MessageRef]) -> tuple[list[MessageRef], int]:
-        """Seed what was received before, by the newest Received header; what was not, and how many were."""
-        left: list[MessageRef] = []
+        """Seed what was received before, by the newest Received header; what was not, and how many were.
+
+        What a record knows (after a replay) is not seeded: its content decides.
+        """
+        left = [ref for ref in new if ref.uidl is not None and self._holding.image.of_uidl(uidl_digest(ref.uidl))]
+        known = set(left)
+        new = [ref for ref in new if ref not in known]
         seeded = 0
         for at in range(0, len(new), _TOP_BATCH):
             old: list[MessageRef] = []
@@ -121,7 +126,7 @@ class Seeding:
             if self._session.broken:
                 self.broken_off = True
                 break
-        return left, seeded
+        return sorted(left, key=lambda ref: ref.number), seeded
 
 
 def _since(account: Account) -> datetime | None:

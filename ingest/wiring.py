@@ -59,6 +59,8 @@ from ingest.ports import (
     SpoolFactory,
     Telemetry,
 )
+from ingest.rawmail import RawMail
+from ingest.replay import Replayer
 from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.settings import Settings
@@ -258,6 +260,23 @@ class Services:
             cadence=Cadence(max_interval_s=settings.max_poll_interval_s),
             lease_ttl_s=settings.lease_ttl_s,
             draining=self.drain.is_set,
+        )
+
+    @_once
+    def replayer(self) -> Replayer:
+        return Replayer(
+            raw=RawMail(store=self.store, spools=self.spools, steps=self.steps),
+            pipeline=self.pipeline,
+            isolation=self.isolation,
+            lease=self.lease,
+            ledger=self.ledger,
+            schedule=self.schedule,
+            events=self.events,
+            registry=self.registry,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            steps=self.steps,
+            lease_ttl_s=self.settings.lease_ttl_s,
         )
 
     @_once

@@ -13,6 +13,7 @@ from typing import Any
 
 from ingest.adapters.memory_state import (
     MemoryAccounts,
+    MemoryEvents,
     MemoryLease,
     MemoryLedger,
     MemorySchedule,
@@ -29,6 +30,8 @@ from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
 from ingest.ports import Spool
+from ingest.rawmail import RawMail
+from ingest.replay import Replayer, ReplayReport, Wanted
 from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.simulator.behaviour import Behaviour
@@ -104,6 +107,7 @@ class House:
     store: MemoryStore = field(default_factory=MemoryStore)
     telemetry: Silent = field(default_factory=Silent)
     draining: bool = False
+    refused: list[str] = field(default_factory=list)
     lease_ttl_s: float = 60
 
     def __post_init__(self) -> None:
@@ -148,6 +152,42 @@ class House:
             event_max_bytes=1 << 20,
             steps=Steps(0.0),
         )
+
+    def replayer(self, pipeline: Pipeline | None = None, *, isolation: Isolation | None = None) -> Replayer:
+        pipeline = pipeline or self.pipeline()
+        return Replayer(
+            raw=RawMail(store=self.store, spools=Spools(self.spool_dir), steps=Steps(0.0)),
+            pipeline=pipeline,
+            isolation=isolation or InProcess(pipeline),
+            lease=self.lease,
+            ledger=self.ledger,
+            schedule=self.schedule,
+            events=MemoryEvents(self.state),
+            registry=self.registry,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            steps=Steps(0.0),
+            lease_ttl_s=self.lease_ttl_s,
+        )
+
+    def replay(
+        self,
+        replayer: Replayer | None = None,
+        **wanted: Any,  # noqa: ANN401  # as Wanted takes them
+    ) -> list[ReplayReport]:
+        """Replay to the end; what could not be told of is in `refused`."""
+        made = replayer or self.replayer()
+        return list(made.replay(Wanted(**wanted), on_refused=lambda _, why: self.refused.append(why.what)))
+
+    def lose_redis(self) -> None:
+        """Redis is new: registry, schedule, ledger, state and stream are gone. The account is applied again."""
+        state = self.state
+        for held in (state.ledgers, state.leases, state.due, state.states, state.suspects, state.in_hand):
+            held.clear()
+        state.refusals.clear()
+        state.claimed.clear()
+        state.events.clear()
+        self.schedule.add(["a"])
 
     def poll(
         self, poller: Poller | None = None, *, account: Mapping[str, Any] | None = None, **limits: float

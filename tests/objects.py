@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
-from typing import Protocol
 
 from ingest import ports
 from ingest.adapters.s3_store import S3Store, s3_client
 
-
-class Store(ports.ObjectStore, Protocol):
-    def keys(self, prefix: str) -> Iterator[str]: ...
+Store = ports.ObjectStore
 
 
 def key_of(content: bytes) -> str:

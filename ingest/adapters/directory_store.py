@@ -96,20 +96,28 @@ class DirectoryStore:
                 self._require_root()
                 raise StoreRefused(f"{self._root}: there is no object {key}") from None
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start so, each directory in order."""
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
         inside = prefix.rpartition("/")[0]
         top = self._path(inside) if inside else self._root
         with self._errors():
             self._require_root()
-            if not top.is_dir():
-                return
-            for directory, names, files in os.walk(top, onerror=_raise):
-                names[:] = sorted(filter(_SEGMENT.fullmatch, names))
-                for name in sorted(filter(_SEGMENT.fullmatch, files)):
-                    key = str((Path(directory) / name).relative_to(self._root))
-                    if key.startswith(prefix) and not name.endswith(".json"):
-                        yield key
+            if top.is_dir():
+                below = self._below(top, f"{inside}/" if inside else "", after)
+                yield from (key for key in below if key.startswith(prefix) and key > after)
+
+    def _below(self, directory: Path, path: str, after: str) -> Iterator[str]:
+        """Keys in order: a directory stands among its neighbours as its name with the slash behind it."""
+        with os.scandir(directory) as found:
+            names = sorted(f"{each.name}/" if each.is_dir() else each.name for each in found)
+        for name in names:
+            if not _SEGMENT.fullmatch(name.rstrip("/")):
+                continue
+            key = path + name
+            if not name.endswith("/"):
+                if not name.endswith(".json"):
+                    yield key
+            elif key >= after or after.startswith(key):
+                yield from self._below(directory / name, key, after)
 
     def url(self, key: str) -> str:
         return self._path(key).as_uri()
@@ -202,10 +210,6 @@ class DirectoryStore:
         if error.errno in _PASSING:
             return StoreUnavailable(f"{self._root}: {error.strerror}")
         return StoreRefused(f"{self._root}: {error.strerror or error}", todo="look at the disk")
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _size_of(path: Path) -> int | None:

@@ -45,9 +45,8 @@ class MemoryStore:
             raise StoreRefused(f"there is no object {key}")
         return io.BytesIO(found[0])
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start so, in order."""
-        yield from sorted(key for key in self._objects if key.startswith(prefix))
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        yield from sorted(key for key in self._objects if key.startswith(prefix) and key > after)
 
     def url(self, key: str) -> str:
         return f"memory:///{key}"

@@ -199,10 +199,10 @@ class S3Store:
         with io.BufferedReader(_Download(body, self), 1 << 16) as reader:
             yield cast("BinaryIO", reader)
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start so, in order, a thousand a request."""
+    def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """A thousand a request."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
+            Bucket=self._bucket, Prefix=self._prefix + prefix, StartAfter=self._prefix + after
         )
         with self._errors():
             for page in pages:

@@ -78,6 +78,12 @@ def received(
     return _fitted(_envelope_of(EventType.RECEIVED, account.id, identity, uidl, time), data, max_bytes)
 
 
+def as_replay(event: OutgoingEvent) -> OutgoingEvent:
+    """A received message's event, marked as a replay after it was built."""
+    whole = json.loads(event.json)
+    return OutgoingEvent(event.id, event.type, _dumped(whole, {**whole["data"], "replay": True}))
+
+
 def unprocessed(
     type_: EventType,
     account: Account,

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -163,9 +164,41 @@ def test_keys_are_listed_by_prefix_whatever_lies_beside_them(store: Store) -> No
     for key in ("raw/a/00/x.eml", "raw/a/01/y.eml", "raw/ab/00/z.eml", "attachments/a/00/x"):
         put(store, b"hello", key=key, uidl="1")
     assert list(store.keys("raw/a/")) == ["raw/a/00/x.eml", "raw/a/01/y.eml"]
-    assert sorted(store.keys("raw/a")) == ["raw/a/00/x.eml", "raw/a/01/y.eml", "raw/ab/00/z.eml"]
+    assert list(store.keys("raw/a")) == ["raw/a/00/x.eml", "raw/a/01/y.eml", "raw/ab/00/z.eml"]
     assert len(list(store.keys(""))) == 4
     assert list(store.keys("none/")) == []
+
+
+SIBLINGS = ["raw/a-b/00/x", "raw/a.b/00/x", "raw/a/00/x", "raw/a/00/y", "raw/a/01/x", "raw/a0/00/x", "raw/ab/00/x"]
+
+
+def test_keys_come_in_order_and_those_of_a_directory_together(store: Store) -> None:
+    for key in reversed(SIBLINGS):
+        put(store, b"hello", key=key)
+    listed = list(store.keys("raw/"))
+    assert sorted(listed) == SIBLINGS  # a store of directories may have raw/a/ before raw/a-b/
+    accounts = [account for account, _ in groupby(listed, key=lambda key: key.split("/")[1])]
+    assert len(accounts) == len(set(accounts)) == 5
+    assert list(store.keys("raw/a/")) == ["raw/a/00/x", "raw/a/00/y", "raw/a/01/x"]
+
+
+def test_keys_go_on_after_any_one_of_them(store: Store) -> None:
+    for key in SIBLINGS:
+        put(store, b"hello", key=key)
+    listed = list(store.keys("raw/"))
+    for at, key in enumerate(listed):
+        assert list(store.keys("raw/", after=key)) == listed[at + 1 :]
+    assert list(store.keys("raw/a/", after="raw/a/00/x")) == ["raw/a/00/y", "raw/a/01/x"]
+    assert list(store.keys("raw/a/", after="raw/a/00/xx")) == ["raw/a/00/y", "raw/a/01/x"]
+    assert list(store.keys("raw/", after="raw/c")) == []
+
+
+def test_more_keys_than_one_answer_of_a_server_holds_are_all_listed(store: Store) -> None:
+    keys = [f"raw/a/{number % 100:02x}/{number:04d}" for number in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: put(store, b"x", key=key), keys))
+    assert list(store.keys("raw/a/")) == sorted(keys)
+    assert list(store.keys("raw/a/", after=sorted(keys)[1050])) == sorted(keys)[1051:]
 
 
 def test_of_racing_puts_one_makes_the_object_and_all_succeed(store: Store) -> None:

@@ -294,6 +294,23 @@ def test_the_very_first_commit_whose_reply_was_lost_is_known_too(world: World) -
     assert len(world.ledger.load("a")) == 1
 
 
+@pytest.mark.parametrize("before", [[], [record(b"1")]])
+def test_an_event_without_a_record_is_told_and_leaves_the_records_as_they_are(
+    world: World, before: list[Record]
+) -> None:
+    token, image = held(world), world.ledger.load("a")
+    if before:
+        world.ledger.commit("a", token, image, before, None)
+    for told in (1, 2):
+        world.ledger.commit("a", token, image, [], EVENT)
+        assert world.told() == [EVENT.id] * told
+    again = world.ledger.load("a")
+    assert len(again) == len(image) == len(before)
+    assert again.value_bytes == image.value_bytes
+    world.ledger.commit("a", token, again, [record(b"2")], EVENT)
+    assert len(world.ledger.load("a")) == len(before) + 1
+
+
 def test_a_writer_whose_image_is_stale_is_refused(world: World) -> None:
     token, image = held(world), world.ledger.load("a")
     world.ledger.commit("a", token, image, [record(b"0")], None)
