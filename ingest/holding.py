@@ -4,15 +4,16 @@ Rules of this room:
 - Every write names the fencing token; the image follows what was written, and nothing else changes it.
 - One message is in hand at a time, and Redis knows which before the work begins: what was in hand when a holder died is
   a suspect for the next one.
+- A lease is renewed on progress, never by the mere passing of time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ingest.ledger import LedgerImage
 from ingest.models import Grant, OutgoingEvent, Record, Refusal
-from ingest.ports import Ledger
+from ingest.ports import Clock, Ledger
 from ingest.retry import Steps
 
 
@@ -93,3 +94,24 @@ class Holding:
     def settle(self) -> None:
         """Wait until a failover would find what was written."""
         self._steps(self._ledger.settle, self._account_id, self._token)
+
+
+class Heartbeat:
+    """Renews a lease when there is progress and a third of its TTL has passed.
+
+    Args:
+        renew: once, not in steps of its own: it may be called from within a step that is tried again.
+        clock, every_s: when.
+    """
+
+    def __init__(self, renew: Callable[[], None], clock: Clock, every_s: float) -> None:
+        self._renew = renew
+        self._clock = clock
+        self._every_s = every_s
+        self._last = clock.monotonic()
+
+    def __call__(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._last >= self._every_s:
+            self._renew()
+            self._last = now

@@ -17,6 +17,7 @@ from pathlib import Path
 from ingest.errors import IngestError, LeaseLost
 from ingest.events.build import account_event
 from ingest.events.models import EventType
+from ingest.holding import Heartbeat
 from ingest.isolation import Isolation
 from ingest.models import Account, AccountState, Failure, Grant, Outcome, PollReport
 from ingest.pipeline import Pipeline
@@ -116,7 +117,7 @@ class Poller:
     def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> tuple[PollReport, AccountState]:
         token = grant.token
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
-        beat = _Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
+        beat = Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
         stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
@@ -176,22 +177,6 @@ class Poller:
             # The lease runs out by itself and the claim's TTL makes the account due again.
             return replace(report, outcome=Outcome.FAILED, failure=report.failure or Failure.of(error))
         return replace(report, next_due_s=following.due_in_s if held else None)
-
-
-class _Heartbeat:
-    """Renews a lease when there is progress and a third of its TTL has passed."""
-
-    def __init__(self, renew: Callable[[], None], clock: Clock, every_s: float) -> None:
-        self._renew = renew
-        self._clock = clock
-        self._every_s = every_s
-        self._last = clock.monotonic()
-
-    def __call__(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._last >= self._every_s:
-            self._renew()
-            self._last = now
 
 
 def _report(account_id: str, visit: Visit | None, session: Session, failure: IngestError | None) -> PollReport:

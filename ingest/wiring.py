@@ -58,6 +58,7 @@ from ingest.ports import (
     SpoolFactory,
     Telemetry,
 )
+from ingest.quarantine import Quarantine
 from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.settings import Settings
@@ -251,6 +252,23 @@ class Services:
             cadence=Cadence(max_interval_s=settings.max_poll_interval_s),
             lease_ttl_s=settings.lease_ttl_s,
             draining=self.drain.is_set,
+        )
+
+    @_once
+    def quarantine(self) -> Quarantine:
+        return Quarantine(
+            refusals=self.refusals,
+            registry=self.registry,
+            schedule=self.schedule,
+            lease=self.lease,
+            ledger=self.ledger,
+            store=self.store,
+            isolation=self.isolation,
+            spools=self.spools,
+            clock=self.clock,
+            steps=self.steps,
+            lease_ttl_s=self.settings.lease_ttl_s,
+            max_message_bytes=self.settings.max_message_bytes,
         )
 
     @_once

@@ -15,6 +15,7 @@ from ingest.adapters.memory_state import (
     MemoryAccounts,
     MemoryLease,
     MemoryLedger,
+    MemoryRefusals,
     MemorySchedule,
     MemoryState,
 )
@@ -28,6 +29,7 @@ from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
 from ingest.ports import Spool
+from ingest.quarantine import Quarantine
 from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.simulator.behaviour import Behaviour
@@ -109,10 +111,12 @@ class House:
         self.state = MemoryState(self.clock)
         self.lease = MemoryLease(self.state, ttl_s=self.lease_ttl_s, claim_ttl_s=120)
         self.ledger = MemoryLedger(self.state)
+        self.refusals = MemoryRefusals(self.state)
         self.schedule = MemorySchedule(self.state, claim_ttl_s=120)
         self.registry = MemoryAccounts(self.state)
         self.account = Account("a", "127.0.0.1", self.server.port, "u", "env:HOUSE_PASSWORD", tls=Tls.NONE)
         self.schedule.add(["a"])
+        self.registry.put([self.account])
 
     def poller(self, pipeline: Pipeline | None = None, **limits: float) -> Poller:
         spools = Spools(self.spool_dir)
@@ -134,6 +138,22 @@ class House:
             cadence=Cadence(jitter=0),
             lease_ttl_s=self.lease_ttl_s,
             draining=lambda: self.draining,
+        )
+
+    def quarantine(self, pipeline: Pipeline | None = None, *, max_message_bytes: int = 50 << 20) -> Quarantine:
+        return Quarantine(
+            refusals=self.refusals,
+            registry=self.registry,
+            schedule=self.schedule,
+            lease=self.lease,
+            ledger=self.ledger,
+            store=self.store,
+            isolation=InProcess(pipeline or self.pipeline()),
+            spools=Spools(self.spool_dir),
+            clock=self.clock,
+            steps=Steps(0.0),
+            lease_ttl_s=self.lease_ttl_s,
+            max_message_bytes=max_message_bytes,
         )
 
     def pipeline(self) -> Pipeline:
