@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from click.testing import CliRunner, Result
 
-from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemorySchedule, MemoryState
+from ingest.adapters.memory_state import MemoryAccounts, MemoryEvents, MemoryLedger, MemorySchedule, MemoryState
 from ingest.check import AccountCheck
 from ingest.cli.main import mailsluice
 from ingest.errors import IngestError
@@ -81,6 +81,7 @@ def harness(settings: Settings | None = None) -> Harness:
         "clock": Noon(),
         "registry": MemoryAccounts(state),
         "schedule": MemorySchedule(state, claim_ttl_s=120),
+        "ledger": MemoryLedger(state),
         "events": MemoryEvents(state),
         "poller": poller,
         "checker": poller,

@@ -23,6 +23,7 @@ from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
+from ingest.isolation import Isolation
 from ingest.mime.limits import MimeLimits
 from ingest.models import Account, Failure, MessageRef, PollReport, Tls
 from ingest.pipeline import Pipeline, Processed
@@ -118,7 +119,9 @@ class House:
         self.schedule.add(["a"])
         self.registry.put([self.account])
 
-    def poller(self, pipeline: Pipeline | None = None, **limits: float) -> Poller:
+    def poller(
+        self, pipeline: Pipeline | None = None, *, isolation: Isolation | None = None, **limits: float
+    ) -> Poller:
         spools = Spools(self.spool_dir)
         steps = Steps(0.0)
         pipeline = pipeline or self.pipeline()
@@ -127,7 +130,7 @@ class House:
             secrets=SecretStore(None),
             spools=spools,
             pipeline=pipeline,
-            isolation=InProcess(pipeline),
+            isolation=isolation or InProcess(pipeline),
             lease=self.lease,
             ledger=self.ledger,
             clock=self.clock,

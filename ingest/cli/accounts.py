@@ -7,7 +7,9 @@ Rules of this room:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ingest.accounts import as_written, build_account
 from ingest.cli.output import ago, as_json, check_line, clean, dump, pairs, size, span, table
 from ingest.cli.services import pass_services
 from ingest.errors import AccountMisconfigured, ConfigurationError
+from ingest.ledger import NO_IDENTITY
 from ingest.models import Account, AccountState, Auth, Tls
 from ingest.wiring import Services
 
@@ -133,14 +136,18 @@ def list_(services: Services, *, as_json: bool) -> None:
 
 @accounts.command(epilog="Example: mailsluice accounts show billing")
 @click.argument("account_id", metavar="ID")
+@click.option("--ledger", is_flag=True, help="What is remembered of its mail, a record a line, the oldest first.")
 @as_json
 @pass_services
-def show(services: Services, *, account_id: str, as_json: bool) -> None:
+def show(services: Services, *, account_id: str, ledger: bool, as_json: bool) -> None:
     """One account in full, without its password.
 
     mailsluice accounts show billing
     """
-    _print(services, _get(services, account_id), as_json=as_json)
+    if ledger:
+        _print_ledger(services, account_id, as_json=as_json)
+    else:
+        _print(services, _get(services, account_id), as_json=as_json)
 
 
 @accounts.command(epilog="Example: mailsluice accounts pause billing")
@@ -227,9 +234,45 @@ def _print(services: Services, account: Account, *, as_json: bool) -> None:
     shown["state"] = _state(account)
     shown["next poll"] = _due(due)
     shown["last poll"] = f"{ago(state.last_poll, services.clock.now())}, {state.last_outcome or 'none yet'}"
+    if state.undeleted:
+        shown["undeleted"] = f"the server kept {state.undeleted} times what was deleted"
     if state.failures:
         shown["failures"] = f"{state.failures} in a row: {state.last_error}"
     pairs(shown)
+
+
+def _print_ledger(services: Services, account_id: str, *, as_json: bool) -> None:
+    """Also of an account that was removed: its ledger is kept."""
+    image = services.ledger.load(account_id)
+    if not image.exists:
+        _get(services, account_id)
+    records = sorted(image.records(), key=lambda record: record.minutes)
+    shown = [
+        {
+            "uidl_digest": record.uidl.hex(),
+            "identity_digest": None if record.identity == NO_IDENTITY else record.identity.hex(),
+            "kind": record.kind.name.lower(),
+            "since": datetime.fromtimestamp(record.minutes * 60, UTC).isoformat(),
+        }
+        for record in records
+    ]
+    if as_json:
+        dump({"account": account_id, "octets": image.value_bytes, "records": shown})
+        return
+    table(
+        ("UIDL DIGEST", "IDENTITY", "KIND", "SINCE"),
+        (
+            (row["uidl_digest"] or "", row["identity_digest"] or "-", row["kind"] or "", row["since"] or "")
+            for row in shown
+        ),
+    )
+    counts = Counter(record.kind.name.lower() for record in records)
+    click.echo(
+        f"{len(records)} records, {size(image.value_bytes)}: "
+        + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        if records
+        else "nothing is remembered"
+    )
 
 
 def _as_dict(account: Account, state: AccountState, due_in_s: float | None) -> dict[str, Any]:

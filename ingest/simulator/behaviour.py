@@ -34,6 +34,8 @@ class Behaviour:
         truncate_listing: UIDL and LIST break off half way, and the connection with them.
         list_at_most: UIDL and LIST end, properly, after so many messages; STAT counts all.
         refuse_retr: numbers of the messages that are listed and not handed over.
+        refuse_dele: numbers of the messages that are not deleted, and said not to be.
+        keep_deleted: DELE and QUIT are confirmed, and nothing is deleted.
     """
 
     greeting: str = "Mailsluice simulator ready"
@@ -55,3 +57,5 @@ class Behaviour:
     truncate_listing: bool = False
     list_at_most: int | None = None
     refuse_retr: frozenset[int] = frozenset()
+    refuse_dele: frozenset[int] = frozenset()
+    keep_deleted: bool = False

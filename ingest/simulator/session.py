@@ -279,6 +279,8 @@ class Session:
 
     def _do_dele(self, argument: bytes) -> None:
         number, _ = self._one(argument)
+        if number in self._behaviour.refuse_dele:
+            raise Refused("this message can't be deleted")
         self._marked.add(number)
         self._ok("marked")
 
@@ -302,7 +304,8 @@ class Session:
     # UPDATE
 
     def _update(self, maildrop: Maildrop) -> None:
-        doomed = self._marked | self._retrieved if self._behaviour.delete_retrieved else self._marked
+        marked = set() if self._behaviour.keep_deleted else self._marked
+        doomed = marked | self._retrieved if self._behaviour.delete_retrieved else marked
         messages = {self._messages[number - 1] for number in doomed}
         maildrop.remove(messages)
         for message in messages:

@@ -6,7 +6,8 @@ import pytest
 from cli_harness import NOW, Harness, account, harness
 
 from ingest.errors import CertificateRejected
-from ingest.models import AccountState
+from ingest.ledger import NO_IDENTITY, encode, new_header, uidl_digest
+from ingest.models import AccountState, Kind, Record
 from ingest.settings import Settings
 
 KEY = "QUFB" * 10 + "QUE="
@@ -199,3 +200,38 @@ def test_a_check_that_fails_is_one_line(cli: Harness) -> None:
     cli.poller.refusal = CertificateRejected("the certificate expired", todo="renew it")
     result = cli.run("accounts", "check", "billing")
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "error: the certificate expired (renew it)\n")
+
+
+def remember(cli: Harness) -> None:
+    records = [
+        Record(uidl_digest(b"1"), b"identity", Kind.STORED, 29_400_000),
+        Record(uidl_digest(b"2"), NO_IDENTITY, Kind.SEEDED, 29_300_000),
+    ]
+    cli.state.ledgers["billing"] = new_header() + encode(records)
+
+
+def test_the_ledger_is_shown_a_record_a_line(cli: Harness) -> None:
+    remember(cli)
+    *lines, last = cli.run("accounts", "show", "billing", "--ledger").output.splitlines()
+    assert [line.split() for line in lines] == [
+        ["UIDL", "DIGEST", "IDENTITY", "KIND", "SINCE"],
+        [uidl_digest(b"2").hex(), "-", "seeded", "2025-09-16T05:20:00+00:00"],
+        [uidl_digest(b"1").hex(), b"identity".hex(), "stored", "2025-11-24T16:00:00+00:00"],
+    ]
+    assert last == "2 records, 56 B: 1 seeded, 1 stored"
+
+
+def test_the_ledger_as_json_names_every_record(cli: Harness) -> None:
+    remember(cli)
+    shown = json.loads(cli.run("accounts", "show", "billing", "--ledger", "--json").output)
+    assert (shown["account"], shown["octets"], len(shown["records"])) == ("billing", 56, 2)
+    assert shown["records"][0]["identity_digest"] is None
+
+
+def test_a_ledger_of_no_records_says_so_and_an_unknown_account_is_a_failure(cli: Harness) -> None:
+    cli.add(account("billing"))
+    assert (
+        cli.run("accounts", "show", "billing", "--ledger").output
+        == "UIDL DIGEST  IDENTITY  KIND  SINCE\nnothing is remembered\n"
+    )
+    assert cli.run("accounts", "show", "nobody", "--ledger").exit_code == 1

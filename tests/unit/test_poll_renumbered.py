@@ -10,6 +10,7 @@ from email.utils import format_datetime
 import pytest
 from house import PASSWORD, House, house, mail
 
+from ingest import intake, news
 from ingest.models import Kind, Outcome
 from ingest.simulator.behaviour import Behaviour
 
@@ -125,6 +126,18 @@ def test_a_truncated_or_windowed_listing_changes_nothing(behaviour: Behaviour) -
         h.server.behaviour = behaviour
         h.poll()
         assert h.ledger.load("a").records() == before
+
+
+def test_uidls_whose_digests_collide_are_told_apart_by_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (news, intake):
+        monkeypatch.setattr(room, "uidl_digest", lambda _: b"the same")
+    with house(mail("one"), mail("two")) as h:
+        h.poll(account={"keep_s": 0})
+        h.maildrop.deliver(mail("three"))
+        h.poll()
+        assert h.subjects() == ["one", "two", "three"]
+        h.clock.forward(hours=2)
+        assert h.poll().deleted == 3
 
 
 # Seeded mail

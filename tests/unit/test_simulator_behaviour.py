@@ -135,6 +135,23 @@ def test_expire_0_deletes_at_quit_what_was_retrieved() -> None:
     assert maildrop.uidls() == [second, third, fourth]
 
 
+def test_a_message_that_may_not_be_deleted_stays() -> None:
+    maildrop = Maildrop(MESSAGES)
+    first, *_ = maildrop.uidls()
+    with simulator(Behaviour(refuse_dele=frozenset({1})), maildrop) as server:
+        assert b"-ERR this message can't be deleted" in talk(
+            server, LOGIN + b"DELE 1\r\nDELE 2\r\nDELE 3\r\nDELE 4\r\nQUIT\r\n"
+        )
+    assert maildrop.uidls() == [first]
+
+
+def test_a_server_may_confirm_what_it_does_not_do() -> None:
+    maildrop = Maildrop(MESSAGES)
+    with simulator(Behaviour(keep_deleted=True), maildrop) as server:
+        assert b"-ERR" not in talk(server, LOGIN + b"DELE 1\r\nQUIT\r\n")
+    assert len(maildrop) == 4
+
+
 def test_latency_comes_once_a_flight_and_before_its_first_octet(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float | None] = []
 
