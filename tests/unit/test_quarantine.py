@@ -157,14 +157,14 @@ def test_a_message_without_uidl_whose_headers_are_not_its_own_is_remembered_too(
         assert h.subjects() == ["bad"]
 
 
-def test_a_uidl_beyond_ascii_is_told_of_as_before() -> None:
+@pytest.mark.parametrize("uidl", ["\xe4", "\\xff"], ids=["an octet", "what stands for one"])
+def test_a_uidl_beyond_ascii_is_told_of_as_before(uidl: str) -> None:
     with house() as h:
-        uidl = "\xe4\\xff"
         h.maildrop.deliver(mail("bad"), uidl=uidl)
         h.quarantine().retry(quarantined(h))
         assert h.ledger.load("a").of_uidl(uidl_digest(uidl.encode("latin-1")))[0].kind is Kind.STORED
         quarantine, received = h.events()
-        assert quarantine["data"]["uidl"] == received["data"]["uidl"]
+        assert (quarantine["subject"], quarantine["data"]["uidl"]) == (received["subject"], received["data"]["uidl"])
 
 
 def test_a_retried_message_is_deleted_after_the_grace_by_a_later_session() -> None:
@@ -232,6 +232,16 @@ def test_a_message_that_came_under_another_uidl_meanwhile_is_not_told_of_again()
         h.poll()
         assert h.quarantine().retry(refusal) is Retried.KNOWN
         assert h.subjects() == ["bad"]
+
+
+def test_a_copy_under_another_uidl_does_not_take_the_event_of_one_that_is_listed() -> None:
+    with house(mail("bad")) as h:
+        refusal = quarantined(h)
+        h.maildrop.deliver(mail("bad"), uidl="copy")
+        h.poll()
+        assert h.subjects() == ["bad"]
+        assert h.quarantine().retry(refusal) is Retried.RECEIVED
+        assert h.subjects() == ["bad", "bad"]
 
 
 def test_a_second_retry_of_the_same_message_tells_of_nothing() -> None:
