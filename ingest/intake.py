@@ -20,11 +20,9 @@ from ingest.holding import Holding
 from ingest.isolation import Isolation
 from ingest.ledger import UNCOVERING, uidl_digest
 from ingest.models import Account, Kind, MessageRef, Record, Refusal
-from ingest.news import Digested, content_digest, header_digest, octets_digest, renumbered, size_digest
+from ingest.news import Digested, content_digest, octets_digest, record_digest, renumbered, size_digest
 from ingest.pipeline import Pipeline, Processed, Refused
 from ingest.ports import Clock, Spool, Telemetry
-
-_HEADER_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -125,7 +123,7 @@ class Intake:
 
     def _is_known(self, ref: MessageRef, spool: Spool, identity: bytes) -> bool:
         """Whether this content was told of under this very UIDL; if its record is missing, it gets it."""
-        record = Record(record_digest(ref, spool, identity), identity[:8], Kind.STORED)
+        record = Record(record_digest(ref.uidl, spool.buffer, identity), identity[:8], Kind.STORED)
         same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
         self._seen[record.uidl, record.identity] += 1
         if self._seen[record.uidl, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
@@ -140,7 +138,7 @@ class Intake:
     def _commit(
         self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
     ) -> None:
-        record = Record(record_digest(ref, spool, done.identity), done.identity[:8], Kind.STORED)
+        record = Record(record_digest(ref.uidl, spool.buffer, done.identity), done.identity[:8], Kind.STORED)
         known = done.existed and self._is_renumbered(record.identity)
         self._holding.commit(
             [record],
@@ -220,14 +218,6 @@ def refusal_of(  # noqa: PLR0917  # each from another hand
         raw=told.raw,
         time=time.timestamp(),
     )
-
-
-def record_digest(ref: MessageRef, spool: Spool, identity: bytes) -> bytes:
-    """The digest of a processed message's record: of its UIDL, or of what stands for one."""
-    if ref.uidl is not None:
-        return uidl_digest(ref.uidl)
-    block = bytes(spool.buffer[:_HEADER_BYTES]).partition(b"\r\n\r\n")[0]
-    return header_digest(block, spool.size) or content_digest(identity)
 
 
 def mark_of(ref: MessageRef, spool: Spool | None) -> bytes:

@@ -25,6 +25,7 @@ from ingest.models import Kind, Listing, MessageRef, Record
 
 SECONDS_PER_MINUTE = 60
 _RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
+_HEADER_BYTES = 1 << 20
 _LEAST_PRUNED = 100
 _PRUNED_SHARE = 10
 _MISSING = {
@@ -63,6 +64,14 @@ def header_digest(block: bytes, size: int) -> bytes | None:
         return None
     stable = stable_header(block)
     return content_digest(stable + b"%d" % (size - len(block) + len(stable)))
+
+
+def record_digest(uidl: bytes | None, content: memoryview, identity: bytes) -> bytes:
+    """The digest that a read message is remembered under: of its UIDL, or of what stands for one."""
+    if uidl is not None:
+        return uidl_digest(uidl)
+    block = bytes(content[:_HEADER_BYTES]).partition(b"\r\n\r\n")[0]
+    return header_digest(block, len(content)) or content_digest(identity)
 
 
 def size_digest(size: int) -> bytes:

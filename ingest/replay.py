@@ -24,11 +24,11 @@ from ingest.events.ids import event_id
 from ingest.events.models import EventType
 from ingest.heartbeat import Heartbeat
 from ingest.holding import Holding
-from ingest.intake import mark_of, record_digest, refusal_of
+from ingest.intake import mark_of, refusal_of
 from ingest.isolation import Isolation
 from ingest.ledger import LedgerImage
 from ingest.models import Account, Failure, Kind, MessageRef, Outcome, OutgoingEvent, Record, Refusal
-from ingest.news import octets_digest
+from ingest.news import octets_digest, record_digest
 from ingest.pipeline import Pipeline, Processed
 from ingest.ports import AccountRegistry, Clock, EventLog, Lease, Ledger, Schedule, Spool, Telemetry
 from ingest.rawmail import RawMail, RawMessage
@@ -244,7 +244,7 @@ class Replayer:
             self._refuse(held, message, ref, spool, error)
             held.tally.quarantined += 1
         else:
-            record = Record(record_digest(ref, spool, done.identity), done.identity[:8], Kind.GONE)
+            record = Record(record_digest(ref.uidl, spool.buffer, done.identity), done.identity[:8], Kind.GONE)
             self._commit(held, record, done.event, mark)
             held.tally.replayed += 1
         held.tally.bytes += spool.size

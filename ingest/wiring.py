@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from ingest.accounts import Changes
@@ -41,6 +41,7 @@ from ingest.errors import ConfigurationError, IngestError, StateUnavailable
 from ingest.isolation import Isolation
 from ingest.models import Failure
 from ingest.news import Pruning
+from ingest.once import once
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
@@ -59,6 +60,7 @@ from ingest.ports import (
     SpoolFactory,
     Telemetry,
 )
+from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer
 from ingest.retry import Steps
@@ -79,24 +81,6 @@ _ISOLATED = {
     "event_max_bytes",
     "step_retry_s",
 }
-T = TypeVar("T")
-
-
-class _once(Generic[T]):  # noqa: N801  # a decorator
-    """A property made at its first use, by one thread (functools.cached_property lost its lock in Python 3.12)."""
-
-    def __init__(self, make: Callable[[Services], T]) -> None:
-        self._make = make
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, services: Services, owner: type | None = None) -> T:
-        with services.making:
-            if self._name not in services.__dict__:
-                services.__dict__[self._name] = self._make(services)
-        made: T = services.__dict__[self._name]
-        return made
 
 
 class Services:
@@ -109,45 +93,45 @@ class Services:
         self.making = threading.RLock()
         self._closing: list[Callable[[], None]] = []
 
-    @_once
+    @once
     def keys(self) -> Keys:
         return Keys(self.settings.key_prefix, self.settings.shards)
 
-    @_once
+    @once
     def redis(self) -> Client:
         client = connect(self.settings.redis_url, self.settings.redis_timeout_s)
         self._closing.append(client.close)
         return client
 
-    @_once
+    @once
     def state(self) -> Client:
         """The same client, once it is known that this Redis may hold state."""
         check_state(self.redis)
         return self.redis
 
-    @_once
+    @once
     def telemetry(self) -> Telemetry:
         return LogTelemetry(make_logger(self.settings.log_level, self.settings.log_format))
 
-    @_once
+    @once
     def secrets(self) -> Secrets:
         key = self.settings.secret_key
         return SecretStore(key.get_secret_value() if key else None)
 
-    @_once
+    @once
     def registry(self) -> AccountRegistry:
         return RedisAccounts(self.state, self.keys)
 
-    @_once
+    @once
     def schedule(self) -> Schedule:
         return RedisSchedule(self.state, self.keys, claim_ttl_s=self.settings.claim_ttl_s)
 
-    @_once
+    @once
     def lease(self) -> Lease:
         settings = self.settings
         return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
 
-    @_once
+    @once
     def ledger(self) -> Ledger:
         settings = self.settings
         return RedisLedger(
@@ -165,11 +149,11 @@ class Services:
             ).make_room,
         )
 
-    @_once
+    @once
     def refusals(self) -> Refusals:
         return RedisRefusals(self.state, self.keys)
 
-    @_once
+    @once
     def events(self) -> EventLog:
         return RedisEvents(
             self.state,
@@ -179,21 +163,21 @@ class Services:
             retention_s=self.settings.events_retention_s,
         )
 
-    @_once
+    @once
     def store(self) -> ObjectStore:
         store = _object_store(self.settings)
         self._closing.append(store.close)
         return store
 
-    @_once
+    @once
     def spools(self) -> SpoolFactory:
         return Spools(self.settings.data_dir / "spool", self.settings.spool_memory_bytes)
 
-    @_once
+    @once
     def steps(self) -> Steps:
         return Steps(self.settings.step_retry_s)
 
-    @_once
+    @once
     def pipeline(self) -> Pipeline:
         return Pipeline(
             store=self.store,
@@ -204,7 +188,7 @@ class Services:
             steps=self.steps,
         )
 
-    @_once
+    @once
     def isolation(self) -> Isolation:
         settings = self.settings
         return ChildProcess(
@@ -215,7 +199,7 @@ class Services:
             event_max_bytes=settings.event_max_bytes,
         )
 
-    @_once
+    @once
     def dialer(self) -> Dialer:
         settings = self.settings
         return TcpDialer(
@@ -224,16 +208,16 @@ class Services:
             allowed_networks=map(str, settings.allowed_networks),
         )
 
-    @_once
+    @once
     def session_limits(self) -> SessionLimits:
         settings = self.settings
         return replace(settings.pop3, read_timeout_s=settings.read_timeout_s, deadline_s=settings.session_deadline_s)
 
-    @_once
+    @once
     def checker(self) -> Checker:
         return Checker(dialer=self.dialer, secrets=self.secrets, clock=self.clock, session_limits=self.session_limits)
 
-    @_once
+    @once
     def poller(self) -> Poller:
         settings = self.settings
         return Poller(
@@ -262,10 +246,14 @@ class Services:
             draining=self.drain.is_set,
         )
 
-    @_once
+    @once
+    def raw_mail(self) -> RawMail:
+        return RawMail(store=self.store, spools=self.spools, steps=self.steps)
+
+    @once
     def replayer(self) -> Replayer:
         return Replayer(
-            raw=RawMail(store=self.store, spools=self.spools, steps=self.steps),
+            raw=self.raw_mail,
             pipeline=self.pipeline,
             isolation=self.isolation,
             lease=self.lease,
@@ -279,7 +267,24 @@ class Services:
             lease_ttl_s=self.settings.lease_ttl_s,
         )
 
-    @_once
+    @once
+    def quarantine(self) -> Quarantine:
+        return Quarantine(
+            refusals=self.refusals,
+            registry=self.registry,
+            schedule=self.schedule,
+            lease=self.lease,
+            ledger=self.ledger,
+            store=self.store,
+            raw=self.raw_mail,
+            isolation=self.isolation,
+            clock=self.clock,
+            steps=self.steps,
+            lease_ttl_s=self.settings.lease_ttl_s,
+            max_message_bytes=self.settings.max_message_bytes,
+        )
+
+    @once
     def dispatcher(self) -> Dispatcher:
         found = list(importlib.metadata.entry_points(group=DISPATCHERS))
         if not found:
@@ -288,7 +293,7 @@ class Services:
         self._closing.append(dispatcher.close)
         return dispatcher
 
-    @_once
+    @once
     def ticker(self) -> Ticker:
         settings = self.settings
         return Ticker(
@@ -303,7 +308,7 @@ class Services:
             ),
         )
 
-    @_once
+    @once
     def batches(self) -> BatchRunner:
         return BatchRunner(
             registry=self.registry,

@@ -16,6 +16,7 @@ from ingest.adapters.memory_state import (
     MemoryEvents,
     MemoryLease,
     MemoryLedger,
+    MemoryRefusals,
     MemorySchedule,
     MemoryState,
 )
@@ -30,6 +31,7 @@ from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
 from ingest.ports import Spool
+from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer, ReplayReport, Wanted
 from ingest.retry import Steps
@@ -114,10 +116,12 @@ class House:
         self.state = MemoryState(self.clock)
         self.lease = MemoryLease(self.state, ttl_s=self.lease_ttl_s, claim_ttl_s=120)
         self.ledger = MemoryLedger(self.state)
+        self.refusals = MemoryRefusals(self.state)
         self.schedule = MemorySchedule(self.state, claim_ttl_s=120)
         self.registry = MemoryAccounts(self.state)
         self.account = Account("a", "127.0.0.1", self.server.port, "u", "env:HOUSE_PASSWORD", tls=Tls.NONE)
         self.schedule.add(["a"])
+        self.registry.put([self.account])
 
     def poller(
         self, pipeline: Pipeline | None = None, *, isolation: Isolation | None = None, **limits: float
@@ -141,6 +145,22 @@ class House:
             cadence=Cadence(jitter=0),
             lease_ttl_s=self.lease_ttl_s,
             draining=lambda: self.draining,
+        )
+
+    def quarantine(self, pipeline: Pipeline | None = None, *, max_message_bytes: int = 50 << 20) -> Quarantine:
+        return Quarantine(
+            refusals=self.refusals,
+            registry=self.registry,
+            schedule=self.schedule,
+            lease=self.lease,
+            ledger=self.ledger,
+            store=self.store,
+            raw=RawMail(store=self.store, spools=Spools(self.spool_dir), steps=Steps(0.0)),
+            isolation=InProcess(pipeline or self.pipeline()),
+            clock=self.clock,
+            steps=Steps(0.0),
+            lease_ttl_s=self.lease_ttl_s,
+            max_message_bytes=max_message_bytes,
         )
 
     def pipeline(self) -> Pipeline:

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -154,45 +155,88 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
 # The good
 
 
-@pytest.mark.parametrize("raw", [mail("small"), LARGE], ids=["small", "large"])
-def test_the_child_tells_of_a_message_what_this_process_would(child: Child, raw: bytes) -> None:
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lively]:
+    """One child for all that a child may do while it works."""
+    directory = tmp_path_factory.mktemp("lively")
+    with pytest.MonkeyPatch.context() as patch:
+        yield Lively.of(Child(directory, patch))
+
+
+@dataclass(frozen=True)
+class Lively:
+    """What came of a child that prints, is asked to end, and works until it was heard of three times."""
+
+    done: Processed
+    argv: list[bytes]
+    beats: int
+
+    @classmethod
+    def of(cls, child: Child) -> Lively:
+        argv, go = child.directory / "argv", child.directory / "go"
+        child.sabotage(
+            "print('noise', flush=True); os.write(1, b'noise'); os.write(2, b'noise')\n"
+            "os.kill(os.getpid(), signal.SIGTERM)\n"
+            f"Path({str(argv)!r}).write_bytes(Path('/proc/self/cmdline').read_bytes())\n"
+            f"while not Path({str(go)!r}).exists(): time.sleep(0.01)"
+        )
+        beats = 0
+
+        def beat() -> None:
+            nonlocal beats
+            beats += child.pid_file.exists()
+            if beats == 3:
+                go.touch()
+
+        return cls(child.process(beat=beat), argv.read_bytes().split(b"\0"), beats)
+
+
+def test_the_child_tells_of_a_message_what_this_process_would(child: Child) -> None:
     services = child.services()
-    alone = child.process(raw, services=services)
-    here = run(InProcess(services.pipeline), raw)
+    alone = child.process(services=services)
+    here = run(InProcess(services.pipeline), mail("one"))
     assert (alone.event.id, alone.event.type, untimed(alone)) == (here.event.id, here.event.type, untimed(here))
     assert (alone.identity, alone.attachments) == (here.identity, here.attachments)
     assert (alone.existed, here.existed) == (False, True)
     assert json.loads(alone.event.json)["data"]["first_seen"] == "2026-01-02T03:04:05.678901Z"
 
 
-@pytest.mark.parametrize("raw", [mail("small"), LARGE], ids=["small", "large"])
-def test_its_objects_lie_in_s3(child: Child, s3_store_url: str, raw: bytes) -> None:
+def test_a_large_message_and_its_objects_lie_in_s3(child: Child, s3_store_url: str) -> None:
     services = child.services(storage_url=s3_store_url)
-    alone = child.process(raw, services=services)
-    here = run(InProcess(services.pipeline), raw)
+    alone = child.process(LARGE, services=services)
+    here = run(InProcess(services.pipeline), LARGE)
     assert untimed(alone) == untimed(here)
+    assert (alone.attachments, alone.existed, here.existed) == (1, False, True)
     key = json.loads(alone.event.json)["data"]["raw"]["url"].removeprefix(f"{s3_store_url}/")
     with services.store.open(key) as stored:
-        assert stored.read() == raw
+        assert stored.read() == LARGE
     services.close()
 
 
-def test_what_a_library_prints_does_not_spoil_the_answer(child: Child) -> None:
-    child.sabotage("print('noise', flush=True); os.write(1, b'noise'); os.write(2, b'noise')")
-    assert untimed(child.process())["data"]["subject"] == "one"
+def test_what_a_library_prints_does_not_spoil_the_answer(lively: Lively) -> None:
+    assert untimed(lively.done)["data"]["subject"] == "one"
 
 
-def test_a_child_that_is_asked_to_end_finishes_the_message(child: Child) -> None:
-    child.sabotage("os.kill(os.getpid(), signal.SIGTERM)")
-    assert untimed(child.process())["data"]["subject"] == "one"
+def test_a_child_that_is_asked_to_end_finishes_the_message(lively: Lively) -> None:
+    assert lively.done.event.type == "mailsluice.message.received.v1"
 
 
-def test_threads_may_each_have_a_child(child: Child) -> None:
+def test_the_lease_is_kept_while_the_child_works(lively: Lively) -> None:
+    assert lively.beats >= 3
+
+
+def test_the_arguments_say_nothing(lively: Lively) -> None:
+    assert lively.argv[1:] == [b"-P", b"-m", b"ingest", b"isolated", b""]
+
+
+def test_threads_may_each_have_a_child_and_a_dead_one_costs_the_others_nothing(child: Child) -> None:
+    child.sabotage("if b'deadly' in bytes(buffer): os.abort()")
     services = child.services()
-    raws = [mail(f"of thread {number}") for number in range(3)] + [LARGE]
-    with ThreadPoolExecutor(4) as threads:
-        done = list(threads.map(lambda raw: child.process(raw, services=services), raws))
-    assert [untimed(each)["data"]["subject"] for each in done] == ["of thread 0", "of thread 1", "of thread 2", "large"]
+    with ThreadPoolExecutor(2) as threads:
+        dead, large = (threads.submit(child.process, raw, services=services) for raw in (mail("deadly"), LARGE))
+        with pytest.raises(MessageUnprocessable, match="ended its process: SIGABRT"):
+            dead.result()
+        assert untimed(large.result())["data"]["subject"] == "large"
 
 
 # The deadly
@@ -203,7 +247,6 @@ def test_threads_may_each_have_a_child(child: Child) -> None:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", {}, "ended its process: SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", {}, "ended its process: SIGSEGV"),
-        ("os.abort()", {}, "ended its process: SIGABRT"),
         ("os._exit(3)", {}, "ended its process: exit code 3"),
         ("while True: pass", {"suspect_cpu_s": 1}, "more than 1 s of CPU time"),
         ("time.sleep(100)", {"suspect_deadline_s": 1}, "could not be parsed within 1 s"),
@@ -225,13 +268,6 @@ def test_what_a_message_does_to_its_process_is_its_own_fault(
     with pytest.raises(MessageUnprocessable, match=line):
         child.process(**limits)
     assert child.is_gone()
-
-
-def test_a_dead_child_costs_the_others_nothing(child: Child) -> None:
-    child.sabotage("if bytes(buffer).endswith(b'deadly'): os.abort()")
-    with pytest.raises(MessageUnprocessable):
-        child.process(mail("one", "deadly"))
-    assert untimed(child.process(mail("two")))["data"]["subject"] == "two"
 
 
 # What is not the message's fault
@@ -296,20 +332,6 @@ def test_a_lost_lease_ends_the_child(child: Child) -> None:
     assert child.is_gone()
 
 
-def test_the_lease_is_kept_while_the_child_works(child: Child) -> None:
-    child.sabotage("while not Path({!r}).exists(): time.sleep(0.01)".format(str(child.directory / "go")))
-    beats: list[None] = []
-
-    def beat() -> None:
-        if child.pid_file.exists():
-            beats.append(None)
-        if len(beats) == 3:
-            (child.directory / "go").touch()
-
-    assert child.process(beat=beat).attachments == 0
-    assert len(beats) >= 3
-
-
 def test_the_child_ends_when_its_parent_is_killed(child: Child) -> None:
     child.sabotage("time.sleep(100)")
     parent = subprocess.Popen(
@@ -323,24 +345,14 @@ def test_the_child_ends_when_its_parent_is_killed(child: Child) -> None:
     wait_until(child.is_gone, alive=lambda: True, timeout_s=10, what="the child's end")
 
 
-def test_the_arguments_say_nothing(child: Child) -> None:
-    child.sabotage(
-        "Path({!r}).write_bytes(Path('/proc/self/cmdline').read_bytes())".format(str(child.directory / "argv"))
-    )
-    child.process()
-    argv = (child.directory / "argv").read_bytes().split(b"\0")
-    assert argv[1:] == [b"-P", b"-m", b"ingest", b"isolated", b""]
-
-
 def test_no_descriptor_and_no_process_is_left(child: Child) -> None:
+    child.sabotage("if b'deadly' in bytes(buffer): os.abort()")
     services = child.services()
     child.process(services=services)
-    before = descriptors()
-    child.sabotage("if b'deadly' in bytes(buffer): os.abort()")
-    child.process(LARGE, services=services)
     assert child.is_gone()
+    before = descriptors()
     with pytest.raises(MessageUnprocessable):
-        child.process(mail("one", "deadly"), services=services)
+        child.process(mail("deadly"), services=services)
     assert child.is_gone()
     assert descriptors() == before
 

@@ -1,0 +1,35 @@
+"""What the core asks of the world. Adapters implement these; one contract suite a port runs on each of them.
+
+Rules of this room:
+- Protocols only, and the values they speak of. Every wait has a deadline that the adapter keeps; every error is one of
+  `ingest.errors`.
+- Anything that lives in a process for long has `ping()` (raises what is wrong) and `close()`.
+"""
+
+from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Spool, SpoolFactory
+from ingest.ports.process import Clock, Dispatcher, Secrets, Telemetry
+from ingest.ports.server import ByteStream, Dialer, TlsInfo
+from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
+from ingest.ports.stream import ConsumerGroup, EventLog
+
+__all__ = [
+    "AccountRegistry",
+    "ByteStream",
+    "Clock",
+    "ConsumerGroup",
+    "Dialer",
+    "Dispatcher",
+    "EventLog",
+    "Lease",
+    "Ledger",
+    "ObjectInfo",
+    "ObjectStore",
+    "Put",
+    "Refusals",
+    "Schedule",
+    "Secrets",
+    "Spool",
+    "SpoolFactory",
+    "Telemetry",
+    "TlsInfo",
+]

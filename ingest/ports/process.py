@@ -1,0 +1,59 @@
+"""What a process is given: time, secrets, a place for its figures, a queue for its polls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from ingest.models import Failure, PollReport, Secret
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class Secrets(Protocol):
+    """Fetches passwords inside the poll."""
+
+    def resolve(self, reference: str) -> Secret:
+        """The secret behind `env:`, `file:` or `sealed:`; SecretUnavailable."""
+        ...
+
+    def seal(self, literal: str) -> str:
+        """A `sealed:` reference for a literal, encrypted under our key; ConfigurationError without one."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Queues polls for the cluster."""
+
+    def submit(self, account_ids: Sequence[str], *, expires_s: float) -> None:
+        """Queue one batch; BrokerUnavailable."""
+        ...
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Telemetry(Protocol):
+    """Where figures and log lines go. Never raises."""
+
+    def poll_finished(self, report: PollReport) -> None: ...
+
+    def message_failed(self, account_id: str, code: str, detail: str) -> None: ...
+
+    def ticked(self, claimed: int, batches: int) -> None: ...
+
+    def step_failed(self, step: str, failure: Failure) -> None:
+        """Something outside any one poll failed: a tick, a batch."""
+        ...

@@ -1,0 +1,50 @@
+"""The way to a POP3 server: connections, and what is known of their encryption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ingest.models import Tls
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What TLS settled on: protocol version and the end of the certificate's validity."""
+
+    version: str
+    not_after: datetime | None
+
+
+class ByteStream(Protocol):
+    """One connection to a server."""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Send all of it, or raise ConnectionLost."""
+        ...
+
+    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
+        """At least one octet, or b"" at the end of the stream; ConnectionLost if nothing came in time."""
+        ...
+
+    def start_tls(self) -> None:
+        """Encrypt from here on; the certificate is verified against the account's host name and CA set."""
+        ...
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What TLS settled on, None while in plaintext."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection; never raises."""
+        ...
+
+
+class Dialer(Protocol):
+    """Opens connections: resolves once, checks every address against the policy, connects to a checked one."""
+
+    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
+        """Connect (and, for implicit TLS, shake hands); HostUnreachable, CertificateRejected, AccountMisconfigured."""
+        ...

@@ -1,0 +1,67 @@
+"""The event stream: what was told, who reads it, how much room is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ingest.models import StreamEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerGroup:
+    """A consumer group of one shard's stream, and what waits for it.
+
+    `pending` entries are delivered and not acknowledged; `behind` are not delivered yet, None if Redis can't tell.
+    `waiting_bytes` are about the octets of both (all of the stream's if Redis can't tell). `idle_s` is how long none of
+    its consumers asked for anything, None if it never had one; `oldest_s` how long the oldest event waits for it.
+    """
+
+    shard: int
+    name: str
+    pending: int
+    behind: int | None
+    waiting_bytes: int
+    idle_s: float | None
+    oldest_s: float | None
+
+
+class EventLog(Protocol):
+    """The event stream, all shards of it."""
+
+    def tail(
+        self, *, from_start: bool, group: str | None, consumer: str, timeout_s: float | None
+    ) -> Iterator[StreamEntry | None]:
+        """Entries as they come, None about once a second while idle; ends after `timeout_s` without an entry.
+
+        With a group, each entry counts as acknowledged when the next one is asked for.
+        """
+        ...
+
+    def trim(self) -> int:
+        """Free acknowledged entries that are past their age, or the oldest above half the cap; how many went.
+
+        Also those that lie behind one that waits for a group, in bounded pieces. Nothing that a group has yet to
+        acknowledge goes; without any group age alone trims. A shard that fails is passed by.
+        """
+        ...
+
+    def pressure(self) -> dict[int, float]:
+        """The share of its cap that each shard's stream takes; shards that can't be asked are absent.
+
+        Behind `trim` it counts from half on what is not acknowledged, and nothing else. Without any group all counts.
+        """
+        ...
+
+    def groups(self) -> list[ConsumerGroup]:
+        """The consumer groups of all shards, by shard and name."""
+        ...
+
+    def remove_group(self, name: str) -> int:
+        """Remove a group: nothing waits for it any more. From how many shards it went."""
+        ...
+
+    def length(self) -> int:
+        """Entries in all shards."""
+        ...
