@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_state import (
     MemoryAccounts,
-    MemoryEvents,
     MemoryLease,
     MemoryLedger,
     MemoryRefusals,

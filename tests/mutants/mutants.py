@@ -44,7 +44,8 @@ MUTANTS = (
         (
             Edit(
                 "ingest/pipeline.py",
-                "        existed = self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)\n"
+                "        existed = replay or self._store_raw("
+                "account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)\n"
                 "        if read",
                 "        existed = False\n"
                 "        self.later = lambda: self._store_raw("

@@ -24,7 +24,7 @@ def test_a_bug_fits_its_place_and_names_tests_that_are_there(mutant: Mutant) -> 
             for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8")))
             if isinstance(node, ast.FunctionDef)
         }
-        assert name.partition("[")[0] in names
+        assert name.partition("[")[0] in names or name == "TestPromise::runTest"  # hypothesis makes that one
 
 
 def test_a_bug_that_no_longer_fits_is_a_failure() -> None:

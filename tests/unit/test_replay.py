@@ -590,6 +590,7 @@ def test_an_account_of_no_registry_gets_its_ledger_all_the_same() -> None:
         h.poll()
         h.lose_redis()
         h.state.due.clear()
+        h.state.accounts.clear()
         h.replay()
         assert h.registry.all() == []
         assert kinds(h) == [Kind.GONE]
