@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.mailsluice-setup
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants check lint types imports locks deploy-files lock bench clean
+.PHONY: help setup demo test chaos simulate mutants check lint types imports locks deploy-files lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,15 @@ demo: setup ## sample mail through the whole chain, on this machine
 test: setup ## all tests, with branch coverage (Dovecot comes from apt, where root may install it)
 	@sh tools/want_dovecot.sh
 	@$(BIN)/pytest --cov --cov-report=term
+
+N ?= 1000
+chaos: setup ## kill polls at named points, N times; exit 1 if anything is lost or comes twice (SEED=... repeats)
+	@sh tools/want_dovecot.sh
+	@PYTHONPATH=tests $(BIN)/python -m chaos --kills $(N) $(if $(SEED),--seed $(SEED))
+
+SEEDS ?= 10000
+simulate: setup ## so many simulated installations, with faults; exit 1 and the seeds if a promise breaks
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS)
 
 mutants: setup ## plant a bug in each clause of the promise, and see the named tests catch it
 	@PYTHONPATH=tests $(BIN)/python -m mutants

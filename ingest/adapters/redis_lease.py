@@ -56,14 +56,17 @@ redis.call('HSET', KEYS[3], unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 'XX', now + ARGV[3], ARGV[2])
 redis.call('HDEL', KEYS[6], 'in hand')
 redis.call('DEL', KEYS[1])
-if ARGV[4] ~= '' then
+local told = ARGV[4] ~= '' and redis.pcall('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6])
+if type(told) == 'string' then
   redis.call('INCRBY', KEYS[5], #ARGV[6])
-  redis.call('XADD', KEYS[4], '*', 'id', ARGV[4], 'type', ARGV[5], 'event', ARGV[6])
 end
 -- APPEND leaves as much slack again behind a value; SET leaves none. Where MEMORY is not ours to ask, it stays.
 local used = redis.pcall('MEMORY', 'USAGE', KEYS[7])
 if type(used) == 'number' and used > redis.call('STRLEN', KEYS[7]) * 1.25 + 512 then
   redis.call('SET', KEYS[7], redis.call('GET', KEYS[7]))
+end
+if type(told) == 'table' then  -- the lease is free all the same
+  return told
 end
 return 1
 """

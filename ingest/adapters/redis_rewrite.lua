@@ -23,8 +23,8 @@ if ARGV[5] ~= '' then
   if tonumber(redis.call('GET', KEYS[4]) or 0) + #ARGV[7] > tonumber(ARGV[8]) then
     return 'full'
   end
-  redis.call('INCRBY', KEYS[4], #ARGV[7])
   redis.call('XADD', KEYS[3], '*', 'id', ARGV[5], 'type', ARGV[6], 'event', ARGV[7])
+  redis.call('INCRBY', KEYS[4], #ARGV[7])
 end
 redis.call('SET', KEYS[2], ARGV[4])
 if ARGV[9] ~= '' then

@@ -46,6 +46,8 @@ class LogTelemetry:
             "skipped": report.skipped,
             "quarantined": report.quarantined,
             "deleted": report.deleted,
+            "undeleted": report.undeleted,
+            "ledger_records": report.records,
             "bytes": report.bytes,
             "seconds": round(report.seconds, 3),
             "next_due_s": None if report.next_due_s is None else round(report.next_due_s, 1),

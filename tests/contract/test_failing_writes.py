@@ -158,6 +158,25 @@ def test_once_the_acl_is_mended_the_next_try_repeats_the_event_only_if_its_recor
     assert state.records() == 1
 
 
+def test_a_rewrite_whose_event_is_refused_changes_nothing(state: State, weak: State) -> None:
+    token, image = weak.hold(), weak.ledger.load(ACCOUNT)
+    weak.ledger.commit(ACCOUNT, token, image, [record(b"1")], EVENT)
+    counted = state.client.get(OCTETS)
+    allow(state, "-xadd")
+    with pytest.raises(StateRefused):
+        weak.ledger.rewrite(ACCOUNT, token, image, [], event=EVENT)
+    assert (state.records(), state.client.get(OCTETS)) == (1, counted)
+
+
+def test_a_lease_whose_event_is_refused_is_free_all_the_same_and_the_refusal_is_said(state: State, weak: State) -> None:
+    token = weak.hold()
+    allow(state, "-xadd")
+    with pytest.raises(StateRefused):
+        weak.lease.release(ACCOUNT, token, due_in_s=0, state=AccountState(failures=3), event=EVENT)
+    assert state.client.exists(LEASE, OCTETS) == 0
+    assert state.schedule.states([ACCOUNT])[ACCOUNT].failures == 3
+
+
 @pytest.mark.parametrize("denied", ["incrby", "xadd"])
 def test_an_error_before_xadd_leaves_neither_event_nor_record(state: State, weak: State, denied: str) -> None:
     token, image = weak.hold(), weak.ledger.load(ACCOUNT)
