@@ -124,16 +124,20 @@ class Intake:
     def _is_known(self, ref: MessageRef, spool: Spool, identity: bytes) -> bool:
         """Whether this content was told of under this very UIDL; if its record is missing, it gets it."""
         record = Record(record_digest(ref.uidl, spool.buffer, identity), identity[:8], Kind.STORED)
-        same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
-        self._seen[record.uidl, record.identity] += 1
-        if self._seen[record.uidl, record.identity] <= sum(each.kind not in UNCOVERING for each in same):
-            return True  # this very occurrence has its record
-        if not same:
-            return False
+        before = self._before(record)
+        if before is None or not before:
+            return before is None
         # A copy, or it was gone from a listing; or the server kept what we deleted.
-        self._tally.undeleted += any(each.kind in {Kind.DELETED, Kind.DELETING} for each in same)
+        self._tally.undeleted += any(each.kind in {Kind.DELETED, Kind.DELETING} for each in before)
         self._holding.commit([record], finished=mark_of(ref, spool))
         return True
+
+    def _before(self, record: Record) -> list[Record] | None:
+        """The records of this UIDL and content; None if this very occurrence has its own, as each listed one should."""
+        same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
+        self._seen[record.uidl, record.identity] += 1
+        covering = sum(each.kind not in UNCOVERING for each in same)
+        return None if self._seen[record.uidl, record.identity] <= covering else same
 
     def _commit(
         self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
@@ -154,7 +158,10 @@ class Intake:
         mark = mark_of(ref, spool)
         digest = mark if ref.uidl is None else uidl_digest(ref.uidl)
         record = Record(digest, octets_digest(spool.sha256) if spool else size_digest(ref.size), Kind.QUARANTINED)
-        if self._was_refused(record) or (spool is not None and self._is_renumbered(record.identity)):
+        before = self._before(record)
+        if before is None:
+            return  # in quarantine, and looked at for the sake of another one under its UIDL
+        if before or (spool is not None and self._is_renumbered(record.identity)):
             self._holding.commit([record], finished=mark)
             return
         if (counted or self._holding.count(mark)) < self._attempts:
@@ -172,9 +179,11 @@ class Intake:
         block = (head or b"").partition(b"\r\n\r\n")[0]
         digest = content_digest(block + b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
         record = Record(digest, size_digest(ref.size), Kind.SKIPPED)
-        if self._was_refused(record):
-            if ref.uidl is not None:  # it was gone from a listing
-                self._holding.commit([record])
+        before = self._before(record)
+        if before is None:
+            return
+        if before:  # it was gone from a listing
+            self._holding.commit([record])
             return
         error = MessageTooLarge(why)
         self._refuse(ref, ref.size, record, self._pipeline.skipped(self._account, ref, head, error), error)
@@ -183,10 +192,6 @@ class Intake:
     def _is_renumbered(self, identity: bytes) -> bool:
         """Whether this content was told of under a UIDL that a complete listing no longer shows."""
         return self._listing.complete and renumbered(self._holding.image, self._listing.listed, identity)
-
-    def _was_refused(self, record: Record) -> bool:
-        """Whether this UIDL was told of as skipped or quarantined, with this size or these octets."""
-        return any(each.identity == record.identity for each in self._holding.image.of_uidl(record.uidl))
 
     def _refuse(
         self,
@@ -224,4 +229,4 @@ def mark_of(ref: MessageRef, spool: Spool | None) -> bytes:
     """The digest under which a message is in hand and counted: of its UIDL, else of what is known of its octets."""
     if ref.uidl is not None:
         return uidl_digest(ref.uidl)
-    return content_digest(spool.sha256 if spool else b"%d:%d" % (ref.number, ref.size))
+    return content_digest(spool.sha256 if spool else b"%d" % ref.size)

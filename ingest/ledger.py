@@ -22,7 +22,7 @@ HEADER_BYTES = 16
 RECORD_BYTES = 20
 _MINUTES_MASK = (1 << 28) - 1
 NO_IDENTITY = bytes(8)
-UNCOVERING = frozenset({Kind.DELETED, Kind.DELETING, Kind.GONE})
+UNCOVERING = frozenset({Kind.DELETED, Kind.DELETING, Kind.GONE, Kind.MISSED})
 
 
 def uidl_digest(uidl: bytes) -> bytes:

@@ -211,8 +211,8 @@ class Kind(enum.IntEnum):
     DELETING: a session set out to delete it, and whether the server did is not known yet. DELETED: the server confirmed
     that session; the record goes once a complete listing no longer shows the UIDL. GONE: not by us, but a complete
     listing did not show it. Should one of these be listed again, its content decides whether it is the same message or
-    a reused UIDL. MISSED: seeded, and a complete listing did not show it; it has no content to compare, so it still
-    stands for its UIDL. The minutes of GONE and MISSED tell when that was first so.
+    a reused UIDL. MISSED: seeded, and a complete listing did not show it; listed again, its newest Received header
+    decides. The minutes of GONE and MISSED tell when that was first so.
     """
 
     STORED = 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -28,13 +28,6 @@ _RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
 _HEADER_BYTES = 1 << 20
 _LEAST_PRUNED = 100
 _PRUNED_SHARE = 10
-_MISSING = {
-    Kind.STORED: Kind.GONE,
-    Kind.SKIPPED: Kind.GONE,
-    Kind.QUARANTINED: Kind.GONE,
-    Kind.DELETING: Kind.GONE,
-    Kind.SEEDED: Kind.MISSED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +116,14 @@ def deletable(listing: Digested, image: LedgerImage, *, keep_s: int | None, grac
     """What may be deleted in this session.
 
     Only from a complete listing, and only where each listed occurrence of the UIDL has its STORED record, old enough by
-    the ledger's clock, and no other record stands under it.
+    the ledger's clock, and no other record covers it.
     """
     if keep_s is None or not listing.complete:
         return []
     oldest = image.now_minutes - max(keep_s, grace_s) / SECONDS_PER_MINUTE
 
     def may_go(name: bytes) -> bool:
-        records = image.of_uidl(name)
+        records = [record for record in image.of_uidl(name) if record.kind not in UNCOVERING]
         return len(records) == listing.listed[name] and all(
             record.kind is Kind.STORED and record.minutes < oldest for record in records
         )
@@ -138,14 +131,27 @@ def deletable(listing: Digested, image: LedgerImage, *, keep_s: int | None, grac
     return [ref for ref, name in zip(listing.messages, listing.names, strict=True) if name is not None and may_go(name)]
 
 
-def renumbered(image: LedgerImage, listed: Collection[bytes], identity: bytes) -> bool:
-    """Whether this content stands in the ledger under a UIDL that is no longer listed, and was not deleted by us.
+def renumbered(image: LedgerImage, listed: Counter[bytes], identity: bytes) -> bool:
+    """Whether this content stands in the ledger under a UIDL that is listed less often, and was not deleted by us.
 
     A match of 64 bits: the caller confirms it against object storage before it withholds an event.
     """
     return any(
-        record.uidl not in listed and record.kind is not Kind.DELETED for record in image.of_identity(identity[:8])
+        _stands(record, image)
+        and listed[record.uidl] < sum(_stands(each, image) for each in image.of_uidl(record.uidl))
+        for record in image.of_identity(identity[:8])
     )
+
+
+def _stands(record: Record, image: LedgerImage) -> bool:
+    """Whether a record stands for a message of its own that we did not delete."""
+    return record.kind not in UNCOVERING or (record.kind is not Kind.DELETED and not _replaced(record, image))
+
+
+def _replaced(record: Record, image: LedgerImage) -> bool:
+    """Whether the same content has a newer record, or the UIDL of a deleted message covers another one."""
+    newer = [each for each in image.of_uidl(record.uidl) if each.kind not in UNCOVERING]
+    return any(each.identity == record.identity or record.kind is Kind.DELETED for each in newer)
 
 
 def uidl_of(ref: MessageRef) -> bytes:
@@ -170,8 +176,8 @@ def after_session(
     """The records as they should stand after a session, or None if nothing changes.
 
     What was DELETING in this session takes its `outcome` (by UIDL digest). Only a complete listing changes more: what
-    it does not show becomes GONE (seeded: MISSED), and what it shows again is SEEDED again; a DELETED record goes. A
-    record that a newer one has replaced goes, too, and so does what was missing from all of the `earlier` listings
+    it does not show becomes GONE (seeded: MISSED); a DELETED record goes. A record that a newer one of its content has
+    replaced goes, too, and so does what was missing from all of the `earlier` listings
     (minutes, the oldest first) that pruning asks for; a share at a time, and none by an empty listing.
     """
     before = image.records()
@@ -185,16 +191,21 @@ def _after(record: Record, listing: Digested, image: LedgerImage, outcome: Mappi
     """One record after a session; None if it goes."""
     if record.kind is Kind.DELETING and record.uidl in outcome:
         return replace(record, kind=outcome[record.uidl])
-    if record.kind in UNCOVERING and image.covering(record.uidl) > 0:
+    if record.kind in UNCOVERING and _replaced(record, image):
         return None
-    if record.uidl in listing.listed:
-        return replace(record, kind=Kind.SEEDED, minutes=image.now_minutes) if record.kind is Kind.MISSED else record
-    if not listing.whole:
+    listed = listing.listed[record.uidl]
+    if not listing.whole or listed >= max(1, image.covering(record.uidl)):
         return record
-    if record.kind is Kind.DELETED:
-        return None
-    becomes = _MISSING.get(record.kind)
-    return record if becomes is None else replace(record, kind=becomes, minutes=image.now_minutes)
+    # It is missing, or one of several under its UIDL is: which one, only their content tells.
+    match record.kind:
+        case Kind.DELETED:
+            return None if not listed else record
+        case Kind.GONE | Kind.MISSED:
+            return record
+        case Kind.SEEDED:
+            return replace(record, kind=Kind.MISSED, minutes=image.now_minutes)
+        case _:
+            return replace(record, kind=Kind.GONE, minutes=image.now_minutes)
 
 
 def _pruned(records: list[Record], missing_since: int) -> list[Record]:
@@ -210,6 +221,11 @@ def listings_seen(earlier: Sequence[int], now_minutes: int, pruning: Pruning) ->
     if earlier and (now_minutes - earlier[-1]) * SECONDS_PER_MINUTE < pruning.apart_s:
         return tuple(earlier)
     return (*earlier, now_minutes)[-pruning.listings :]
+
+
+def missed(image: LedgerImage, ref: MessageRef) -> bool:
+    """Whether this was seeded, and missing from a listing since."""
+    return any(record.kind is Kind.MISSED for record in image.of_uidl(uidl_of(ref)))
 
 
 def seeding_lost(listing: Digested, image: LedgerImage, *, within_s: float) -> bool:

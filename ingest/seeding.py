@@ -1,8 +1,9 @@
 """What is remembered without being retrieved: the first poll, and the same mail once more under other UIDLs.
 
 Rules of this room:
-- Seeded records have no content to compare. When most of them go missing at once, what was received before the seeding
-  is seeded again, and an event of the account says so; a message without a date is retrieved rather than passed by.
+- Seeded records have no content to compare. What was missing from a listing and is back is seeded again if it was
+  received before the seeding. When most of them go missing at once, so is whatever is new, and an event of the account
+  says so. A message without a date is retrieved rather than passed by.
 - What can't be known for sure is retrieved: a repeat is better than a loss.
 """
 
@@ -16,9 +17,9 @@ from ingest.events.build import account_event
 from ingest.events.models import EventType
 from ingest.holding import Holding
 from ingest.intake import Intake
-from ingest.ledger import NO_IDENTITY, uidl_digest
+from ingest.ledger import NO_IDENTITY
 from ingest.models import Account, Kind, MessageRef, Record
-from ingest.news import Digested, seeding_lost
+from ingest.news import Digested, missed, seeding_lost, uidl_of
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session
 
@@ -79,33 +80,36 @@ class Seeding:
         return []
 
     def again(self, new: list[MessageRef], seeded_at: float | None) -> list[MessageRef]:
-        """Seed what was seeded before under other UIDLs; return what is left to retrieve."""
-        if (
-            not new
-            or seeded_at is None
-            or not seeding_lost(self._listing, self._holding.image, within_s=self._within_s)
-        ):
+        """Seed what was seeded before: what was missing and is back, or all under other UIDLs; return what is left."""
+        if not self._listing.whole or seeded_at is None:
             return new
         since = _since(self._account) or datetime.fromtimestamp(seeded_at, UTC)
-        left, old = self._before(since, new)
-        if old:
-            detail = (
-                f"most of the messages that the first poll passed by are listed no more: {old} others from before "
-                f"{since:%Y-%m-%d %H:%M} UTC were taken for them, and passed by, too"
-            )
-            # A notice, in a step that changes no record.
-            self._holding.commit(
-                [],
-                account_event(EventType.FAILING, self._account, reason=RENUMBERED, detail=detail, time=self._now),
-            )
-        return left
+        back = [ref for ref in new if missed(self._holding.image, ref)]
+        others = [ref for ref in new if ref not in back]
+        left = self._before(since, back)[0] if back else []
+        if others and seeding_lost(self._listing, self._holding.image, within_s=self._within_s):
+            others, old = self._before(since, others)
+            if old:
+                self._say(old, since)
+        keep = {ref.number for ref in (*left, *others)}
+        return [ref for ref in new if ref.number in keep]
+
+    def _say(self, count: int, since: datetime) -> None:
+        """A notice, in a step that changes no record."""
+        detail = (
+            f"most of the messages that the first poll passed by are listed no more: {count} others from before "
+            f"{since:%Y-%m-%d %H:%M} UTC were taken for them, and passed by, too"
+        )
+        event = account_event(EventType.FAILING, self._account, reason=RENUMBERED, detail=detail, time=self._now)
+        self._holding.commit([], event)
 
     def _before(self, since: datetime, new: list[MessageRef]) -> tuple[list[MessageRef], int]:
         """Seed what was received before, by the newest Received header; what was not, and how many were.
 
-        What a record knows (after a replay) is not seeded: its content decides.
+        What a record knows by content (after a replay) is not seeded: its content decides.
         """
-        left = [ref for ref in new if ref.uidl is not None and self._holding.image.of_uidl(uidl_digest(ref.uidl))]
+        image = self._holding.image
+        left = [ref for ref in new if any(each.kind is not Kind.MISSED for each in image.of_uidl(uidl_of(ref)))]
         known = set(left)
         new = [ref for ref in new if ref not in known]
         seeded = 0
@@ -137,4 +141,4 @@ def _since(account: Account) -> datetime | None:
 
 
 def _seeded(ref: MessageRef) -> Record:
-    return Record(uidl_digest(ref.uidl or b""), NO_IDENTITY, Kind.SEEDED)
+    return Record(uidl_of(ref), NO_IDENTITY, Kind.SEEDED)

@@ -260,9 +260,14 @@ class Visit:
             self.holding.take_in_hand(mark_of(refs[at], None))
 
     def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
-        """As many as one poll may take. Without UIDLs as many more as are known by their content already."""
+        """As many as one poll may take, and those besides that have their record but must be looked at once more.
+
+        Those are under a UIDL that is listed more often than it is covered; without UIDLs perhaps all.
+        """
         unnamed = any(ref.uidl is None for ref in new)
-        most = self._limits.max_messages + (len(self.holding.image) if unnamed else 0)
+        image = self.holding.image
+        names = {uidl_of(ref) for ref in new if ref.uidl is not None}
+        most = self._limits.max_messages + sum(map(image.covering, names)) + (len(image) if unnamed else 0)
         octets = 0
         for count, ref in enumerate(new):
             octets += ref.size

@@ -189,20 +189,25 @@ MUTANTS = (
         (
             Edit(
                 "ingest/news.py",
-                "    return record if becomes is None else replace(record, kind=becomes, minutes=image.now_minutes)\n",
-                "    return record if becomes is None else None\n",
+                "            return replace(record, kind=Kind.GONE, minutes=image.now_minutes)\n",
+                "            return None\n",
             ),
         ),
         (
             RENUMBERED + "test_a_maildrop_that_was_emptied_and_refilled_repeats_nothing",
-            RENUMBERED + "test_seeded_mail_that_a_listing_missed_is_still_known",
             *PROMISE,
         ),
     ),
     Mutant(
         "trust-the-uidl",
         "a UIDL used again for other content is a new message",
-        (Edit("ingest/news.py", "    becomes = _MISSING.get(record.kind)\n", "    becomes = None\n"),),
+        (
+            Edit(
+                "ingest/news.py",
+                "            return replace(record, kind=Kind.GONE, minutes=image.now_minutes)\n",
+                "            return record\n",
+            ),
+        ),
         (RENUMBERED + "test_a_uidl_used_again_for_other_content_after_it_was_missing_is_a_new_message", *PROMISE),
     ),
     Mutant(

@@ -54,6 +54,7 @@ class Promise(RuleBasedStateMachine):
         self.copies: Counter[int] = Counter()  # how often each content was delivered
         self.told: set[int] = set()  # contents that earlier polls told of
         self.uidls = 0
+        self.renumbered = False  # and no complete listing was seen since
         self.reusable: list[str] = []  # UIDLs that a complete listing did not show any more
 
     def teardown(self) -> None:
@@ -94,8 +95,10 @@ class Promise(RuleBasedStateMachine):
         lies = data.draw(st.sampled_from(self._lying()))
         self.house.maildrop.remove([each for each in self.house.maildrop.messages() if each.uidl == lies.uidl])
 
+    @precondition(lambda self: self.house.server.behaviour != BEHAVIOURS["windowed"])
     @rule()
     def all_is_renumbered(self) -> None:
+        self.renumbered = True
         before = self._lying()
         self.house.maildrop.remove(self.house.maildrop.messages())
         for lies in before:
@@ -107,6 +110,8 @@ class Promise(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(BEHAVIOURS)))
     def the_server_behaves(self, name: str) -> None:
+        if self.renumbered and name == "windowed":
+            return  # what a short listing leaves out may be the old UIDL: a copy and renumbered mail look the same
         self.house.server.behaviour = BEHAVIOURS[name]
 
     @rule()
@@ -155,6 +160,7 @@ class Promise(RuleBasedStateMachine):
         if house.server.behaviour in (BEHAVIOURS["well"], BEHAVIOURS["no pipelining"]):
             listed = {message.uidl for message in house.maildrop.messages()} | set(gone)
             used = [f"u{n}" for n in range(1, self.uidls + 1)]
+            self.renumbered = False
             self.reusable = [uidl for uidl in used if uidl not in listed]
         self.told = {serial for serial, count in self._events().items() if count}
 
