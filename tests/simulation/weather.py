@@ -1,0 +1,170 @@
+"""What happens by itself: mail comes, other clients delete, servers renumber, workers die, stores and states go down.
+
+Rules of this file:
+- Each happening belongs to one name in `faults.FAULTS` and keeps the limits that `world` states.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulation.baton import Actor
+from simulation.mail import Mail, Maildrop, compose
+from simulation.plan import LEASE_TTL_S
+
+from ingest.ledger import LedgerImage, uidl_digest
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_MOST_MAILS = 14
+_STATUSES = (b"Status: O\r\n", b"Status: RO\r\n", b"Status: RO\r\nX-UID: 7\r\n", b"")
+_LIE_BYTES = 50
+
+
+class Weather:
+    """The happenings of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._serial = 0
+
+    def at_step(self, actor: Actor) -> None:
+        """Whatever may happen before this step of this worker."""
+        world, rng = self._world, self._world.rng
+        faults = world.faults
+        if actor.polling:
+            if faults.strikes("worker_killed"):
+                world.note(actor.name, "killed", "")
+                world.kill(actor)
+                return
+            if faults.strikes("worker_stalled"):
+                stall_s = LEASE_TTL_S * rng.uniform(0.5, 4)
+                world.note(actor.name, "stalled", stall_s)
+                actor.wake_at = max(actor.wake_at, world.clock.seconds + stall_s)
+        if rng.random() >= world.plan.weather * 2:
+            return
+        # One happening at most: a draw for each name at each step would cost more than the step.
+        drop = rng.choice(world.plan.drops)
+        if rng.random() < 0.3:
+            self.deliver(drop)
+            return
+        name = rng.choice(_HAPPENINGS)
+        if name in faults.names:
+            self._happen(name, drop)
+
+    def deliver(self, drop: Maildrop) -> None:
+        """A new message, under a new UIDL or, with a fault, under one that is there or was."""
+        faults, world = self._world.faults, self._world
+        if len(drop.mails) >= _MOST_MAILS:
+            return
+        mail = self._compose(drop)
+        drop.add(mail)
+        world.note(drop.account_id, "delivered", mail)
+        if faults.strikes("size_lies"):
+            mail.said_size = len(mail.octets) - _LIE_BYTES
+
+    def _compose(self, drop: Maildrop) -> Mail:
+        world, rng, faults = self._world, self._world.rng, self._world.faults
+        self._serial += 1
+        large = faults.strikes("too_large")
+        content = compose(
+            self._serial, large=large, attachment=rng.random() < 0.2, filler=rng.choice([0, 0, 10, 3000])
+        )
+        mail = Mail(self._serial, content, drop.fresh_uidl(), world.clock.seconds, too_large=large)
+        if faults.strikes("poison"):
+            mail.heals_after = None
+        elif faults.strikes("poison_heals"):
+            mail.heals_after = rng.randint(1, 4)
+        return mail
+
+    def _happen(self, name: str, drop: Maildrop) -> None:
+        world, rng = self._world, self._world.rng
+        now = world.clock.seconds
+        match name:
+            case "state_down":
+                world.state_down_until = now + rng.uniform(1, 60)
+            case "store_down":
+                world.store_down_until = now + rng.uniform(1, 600)
+            case "stream_full":
+                full = world.state.stream_max_bytes == 0
+                world.state.stream_max_bytes = 1 << 30 if full else 0
+            case "failover":
+                world.fail_over()
+            case _ if not drop.mails and name != "uidl_reused":
+                return
+            case _:
+                self._to_maildrop(name, drop)
+        world.faults.struck[name] += 1
+        world.note(drop.account_id, name, "")
+
+    def _to_maildrop(self, name: str, drop: Maildrop) -> None:
+        rng = self._world.rng
+        match name:
+            case "renumbered_all":
+                for mail in drop.mails:
+                    mail.renumber(drop.fresh_uidl())
+            case "renumbered_some":
+                for mail in drop.mails:
+                    if rng.random() < 0.5:
+                        mail.renumber(drop.fresh_uidl())
+            case "status_rewritten":
+                for mail in drop.mails:
+                    if not mail.too_large and rng.random() < 0.7:
+                        mail.status = rng.choice(_STATUSES)
+            case "others_delete":
+                for mail in list(drop.mails):
+                    if rng.random() < 0.4 and not self._has_unseen_twin(drop, mail):
+                        drop.remove(mail, "by another client")
+            case "delivered_again":
+                first = rng.choice(drop.mails)
+                drop.add(
+                    Mail(
+                        first.serial,
+                        first.content,
+                        drop.fresh_uidl(),
+                        self._world.clock.seconds,
+                        heals_after=first.heals_after,
+                        too_large=first.too_large,
+                    )
+                )
+            case "uidl_twice":
+                self._under(drop, rng.choice(drop.mails).uidl, twice=True)
+            case "uidl_reused":
+                listed = {mail.uidl for mail in drop.mails}
+                free = [mail.uidl for mail in drop.all if mail.gone and mail.uidl not in listed]
+                if free:
+                    self._under(drop, rng.choice(free), twice=False)
+
+    def _under(self, drop: Maildrop, uidl: bytes, *, twice: bool) -> None:
+        """Deliver under a UIDL that is not new, if no record would hide the message, nor one that is on its way."""
+        there = sum(mail.uidl == uidl for mail in drop.mails)
+        busy = any(actor.polling == drop.account_id for actor in self._world.workers)
+        if busy or self._covering(drop, uidl) > there or (twice and there > 1):
+            return
+        mail = self._compose(drop)
+        mail.uidl = mail.uidls[0] = uidl
+        drop.add(mail)
+
+    def _covering(self, drop: Maildrop, uidl: bytes) -> int:
+        return LedgerImage(self._world.state.ledgers.get(drop.account_id, b"")).covering(uidl_digest(uidl))
+
+    def _has_unseen_twin(self, drop: Maildrop, mail: Mail) -> bool:
+        """Whether another message of the same UIDL would be left behind the record of this one."""
+        there = sum(each.uidl == mail.uidl for each in drop.mails)
+        return there > 1 and self._covering(drop, mail.uidl) < there
+
+
+_HAPPENINGS = (
+    "renumbered_all",
+    "renumbered_some",
+    "status_rewritten",
+    "others_delete",
+    "delivered_again",
+    "uidl_twice",
+    "uidl_reused",
+    "state_down",
+    "store_down",
+    "stream_full",
+    "failover",
+)
