@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import TextIO
 
 from simulation.faults import FAULTS
 from simulation.runner import Options, Summary, lines_of_trace, run_many, run_seed
@@ -57,15 +58,12 @@ def _report(summary: Summary, seconds: float, options: Options) -> None:
     faults = ", ".join(f"{name} {summary.struck[name]}" for name in FAULTS)
     _say(f"faults: {faults}\n")
     for seed, violation in summary.failing[:_SHOWN]:
-        _say(
-            f"seed {seed}: {violation}\n"
-            f"    PYTHONPATH=tests python -m simulation --from {seed} --trace{options.arguments()}\n"
-        )
+        _say(f"seed {seed}: {violation}\n    {options.command(seed)}\n")
     _say(f"{len(summary.failing)} failing seeds\n")
 
 
-def _say(text: str, to: object = None) -> None:
-    (to or sys.stdout).write(text)  # type: ignore[attr-defined]
+def _say(text: str, to: TextIO | None = None) -> None:
+    (to or sys.stdout).write(text)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ _ATTEMPTS = 3
 _RECEIVED, _SKIPPED, _QUARANTINED = "received", "skipped", "quarantined"
 Lease = tuple[str, float] | None
 Key = tuple[bytes, bytes]
+What = tuple[str, str, int]  # account, kind of event, serial of the message
 
 
 class Book:
@@ -43,8 +44,8 @@ class Book:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._told: dict[str, set[tuple[str, int]]] = defaultdict(set)  # account: (kind, serial), ever
-        self._ids: dict[str, tuple[str, str, Any]] = {}
+        self._told = Counter[What]()  # ever, be it that a failover lost the event
+        self._ids: dict[str, What] = {}
         self._written: dict[tuple[str, Key], list[tuple[int, float]]] = defaultdict(list)
         self._seeded: dict[str, Counter[bytes]] = defaultdict(Counter)
         self.events = 0
@@ -132,7 +133,7 @@ class Book:
             return [mail for mail in mails if mail.serial == serial]
         named = [mail for mail in mails if data["uidl"] is None or data["uidl"].encode() in mail.uidls]
         fitting = [mail for mail in named if data["size"] == mail.size] or named
-        return [mail for mail in fitting if mail.serial == fitting[0].serial]
+        return [mail for mail in mails if fitting and mail.serial == fitting[0].serial]
 
     def _by_rule(self, kind: str, copies: list[Mail]) -> None:
         first = copies[0]
@@ -140,8 +141,15 @@ class Book:
             self._world.violate(f"1: {first} can't be read, and was told of as received")
         if kind == _SKIPPED and not first.too_large:
             self._world.violate(f"1: {first} is not too large, and was skipped")
-        if kind == _QUARANTINED and first.failed + sum(mail.refused for mail in copies) < _ATTEMPTS:
+        if kind == _QUARANTINED and self._failures(copies) < _ATTEMPTS:
             self._world.violate(f"1: {first} did not fail {_ATTEMPTS} times, and is in quarantine")
+
+    def _failures(self, copies: list[Mail]) -> int:
+        """How often they failed; messages of one UIDL are counted together, as attempts are counted by UIDL."""
+        uidls = {uidl for mail in copies for uidl in mail.uidls}
+        every = [mail for drop in self._world.plan.drops for mail in drop.all if uidls & set(mail.uidls)]
+        first = {mail.serial: mail for mail in reversed(every)}  # what was delivered again counts with the first
+        return sum(mail.failed for mail in first.values()) + sum(mail.refused for mail in every)
 
     def _counts(self, account_id: str, event: OutgoingEvent, kind: str, copies: list[Mail]) -> None:
         world, serial = self._world, copies[0].serial
@@ -149,23 +157,18 @@ class Book:
         known = self._ids.setdefault(event.id, what)
         if known != what:
             world.violate(f"2: {kind} of mail {serial} has the id of {known}")
-        before = self._times(account_id, kind, serial)
         most = sum(len(mail.uidls) for mail in copies) if kind == _SKIPPED else len(copies)
-        if (kind, serial) in self._told[account_id]:
-            self.repeats += before >= most
-            ids = {id_ for id_, each in self._ids.items() if each == what}
-            if kind == _RECEIVED and len(ids) > 1:
-                world.violate(f"2: {kind} of mail {serial} again, and under another id")
-            if before > most and not self.failovers:
-                world.violate(f"2: {kind} of mail {serial} for the {before}th time, {most} were delivered")
-        self._told[account_id].add((kind, serial))
+        self._told[what] += 1
+        self.repeats += self._told[what] > most
+        if kind == _RECEIVED and sum(each == what for each in self._ids.values()) > 1:
+            world.violate(f"2: {kind} of mail {serial} again, and under another id")
+        if self._told[what] > most and not self.failovers:
+            world.violate(f"2: {kind} of mail {serial} for the {self._told[what]}th time, {most} were delivered")
 
     def _times(self, account_id: str, kind: str, serial: int) -> int:
-        """How often the stream has it now, the event in hand included."""
-        count = 0
-        for event in self._world.state.events:
-            count += self._ids.get(event.id) == (account_id, kind, serial)
-        return count
+        """How often the stream has it now."""
+        what = (account_id, kind, serial)
+        return sum(self._ids.get(event.id) == what for event in self._world.state.events)
 
     def _object(self, raw: dict[str, Any], copies: list[Mail]) -> None:
         info = self._content(raw["url"])

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
-from simulation.faults import FAULTS, allowed
+from simulation.faults import ALWAYS, FAULTS, allowed
 from simulation.mail import Maildrop
 
 from ingest.models import Account, Tls
 
-GRACE_S = 600
-KEEP_AGE_S = 3600
+GRACE_S = 300
+KEEP_AGE_S = 1800
 LEASE_TTL_S = 60.0
 MAX_MESSAGE_BYTES = 4096
 _KEEPS = {"keep_forever": None, "keep_delete": 0, "keep_age": KEEP_AGE_S}
@@ -45,7 +45,7 @@ def plan_of(seed: int, *, only: Collection[str] | None = None, pending: bool = F
     """
     rng = Random(f"{seed}:plan")
     accounts, drops, traits = [], [], set[str]()
-    keep = rng.choice(list(_KEEPS))
+    keep = rng.choice([*_KEEPS, "keep_delete"])
     first = rng.choice(["all", "all", "new"])
     for number in range(rng.randint(1, 3)):
         id_ = f"a{number}"
@@ -66,8 +66,8 @@ def plan_of(seed: int, *, only: Collection[str] | None = None, pending: bool = F
                 exclusive=rng.random() < 0.7,
             )
         )
-    share = rng.choice([0.0, 0.1, 0.2, 0.3])
-    chosen = [name for name in FAULTS if rng.random() < share * (0.5 if FAULTS[name] == 1.0 else 1.0)]
+    share = rng.choice([0.0, 0.1, 0.2, 0.35])
+    chosen = [name for name in FAULTS if rng.random() < share * (0.5 if FAULTS[name] == ALWAYS else 1.0)]
     if only is not None:
         chosen = [name for name in FAULTS if name in only]
     rng.shuffle(chosen)
@@ -77,7 +77,7 @@ def plan_of(seed: int, *, only: Collection[str] | None = None, pending: bool = F
         tuple(accounts),
         tuple(drops),
         workers=rng.randint(2, 4),
-        polls=rng.randint(6, 14),
+        polls=rng.randint(8, 18),
         max_messages=rng.choice([1000, 1000, 3]),
         stay=rng.choice([0.9, 0.7, 0.4]),
         creep_s=rng.choice([0.01, 0.2, 2.0]),

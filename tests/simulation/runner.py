@@ -7,7 +7,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import time
 from collections import Counter
@@ -30,7 +29,11 @@ class Options:
     def plan(self, seed: int) -> Plan:
         return plan_of(seed, only=self.only, pending=self.pending)
 
-    def arguments(self) -> str:
+    def command(self, seed: int) -> str:
+        """What runs this seed again and shows its steps."""
+        return f"PYTHONPATH=tests python -m simulation --from {seed} --trace{self._arguments()}"
+
+    def _arguments(self) -> str:
         only = "" if self.only is None else f" --faults {','.join(self.only)}"
         return only + (" --pending" if self.pending else "")
 
@@ -57,11 +60,11 @@ class Summary:
         self.failing += other.failing
 
 
-def run_seed(seed: int, options: Options = Options(), **world: object) -> World:  # noqa: B008  # frozen
+def run_seed(seed: int, options: Options, *, trace: bool = False) -> World:
     """One world, run to its end."""
-    made = World(options.plan(seed), **world)  # type: ignore[arg-type]
-    made.run()
-    return made
+    world = World(options.plan(seed), trace=trace)
+    world.run()
+    return world
 
 
 def run_seeds(seeds: Iterable[int], options: Options) -> Summary:
@@ -96,11 +99,6 @@ def _chunks(seeds: range, options: Options) -> Iterator[tuple[range, Options]]:
 
 def _part(work: tuple[Collection[int], Options]) -> Summary:
     return run_seeds(*work)
-
-
-def digest_of_trace(world: World) -> str:
-    """What two runs of one seed must have in common."""
-    return hashlib.sha256("\n".join(lines_of_trace(world)).encode()).hexdigest()
 
 
 def lines_of_trace(world: World) -> Iterator[str]:

@@ -70,8 +70,16 @@ class SimulatedStream:
         self._view: list[Seen] = []
         self._count_lies = 0
         self._breaks_in_listing = False
+        self.quitted = False
+        self.shown: set[bytes] = set()
+        self.removed: set[bytes] = set()
         self._marked: list[Seen] = []
         self._retrieved: list[Seen] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client could take its listing for all there is."""
+        return not (self._count_lies or self._breaks_in_listing)
 
     # The client's side
 
@@ -179,6 +187,8 @@ class SimulatedStream:
         if len(self._view) > 1 and faults.strikes("listing_short"):
             self._count_lies = rng.randint(1, len(self._view) - 1)
         self._breaks_in_listing = faults.strikes("listing_broken")
+        self.shown = {seen.uidl for seen in self._view}
+        self._drop.free -= self.shown
 
     def _stat(self, _: bytes) -> None:
         self._out += b"+OK %d %d\r\n" % (len(self._view), sum(seen.size for seen in self._view))
@@ -231,6 +241,7 @@ class SimulatedStream:
         self._out += b"+OK bye\r\n"
         if not self._in:
             return
+        self.quitted = True
         faults = self._world.faults
         if not self._marked or not faults.strikes("quit_ignored"):
             for seen in self._marked:
@@ -242,6 +253,7 @@ class SimulatedStream:
     def _remove(self, seen: Seen, why: str) -> None:
         if seen.mail in self._drop.mails:
             self._drop.remove(seen.mail, why)
+            self.removed.add(seen.uidl)
             self._world.book.removes(self._drop.account_id, seen.mail, seen.uidl, why, self.actor)
 
     _COMMANDS: ClassVar[Mapping[bytes, Callable[[SimulatedStream, bytes], None]]] = {

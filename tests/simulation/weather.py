@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.baton import Actor
+from simulation.faults import FAULTS
 from simulation.mail import Mail, Maildrop, compose
 from simulation.plan import LEASE_TTL_S
 
@@ -17,6 +18,20 @@ from ingest.ledger import LedgerImage, uidl_digest
 if TYPE_CHECKING:
     from simulation.world import World
 
+HAPPENINGS = (
+    "renumbered_all",
+    "renumbered_some",
+    "status_rewritten",
+    "others_delete",
+    "delivered_again",
+    "uidl_twice",
+    "uidl_reused",
+    "state_down",
+    "store_down",
+    "stream_full",
+    "failover",
+)
+_NOTHING = 1.5
 _MOST_MAILS = 14
 _STATUSES = (b"Status: O\r\n", b"Status: RO\r\n", b"Status: RO\r\nX-UID: 7\r\n", b"")
 _LIE_BYTES = 50
@@ -28,6 +43,9 @@ class Weather:
     def __init__(self, world: World) -> None:
         self._world = world
         self._serial = 0
+        on = [name for name in HAPPENINGS if name in world.faults.names]
+        self._names = ["", *on]
+        self._weights = [_NOTHING, *(FAULTS[name] for name in on)]
 
     def at_step(self, actor: Actor) -> None:
         """Whatever may happen before this step of this worker."""
@@ -49,9 +67,10 @@ class Weather:
         if rng.random() < 0.3:
             self.deliver(drop)
             return
-        name = rng.choice(_HAPPENINGS)
-        if name in faults.names:
-            self._happen(name, drop)
+        [name] = rng.choices(self._names, self._weights)
+        if name and self._happens(name, drop):
+            faults.struck[name] += 1
+            world.note(drop.account_id, name, "")
 
     def deliver(self, drop: Maildrop) -> None:
         """A new message, under a new UIDL or, with a fault, under one that is there or was."""
@@ -78,7 +97,8 @@ class Weather:
             mail.heals_after = rng.randint(1, 4)
         return mail
 
-    def _happen(self, name: str, drop: Maildrop) -> None:
+    def _happens(self, name: str, drop: Maildrop) -> bool:
+        """Let it happen; False if there is nothing that it could happen to."""
         world, rng = self._world, self._world.rng
         now = world.clock.seconds
         match name:
@@ -90,13 +110,16 @@ class Weather:
                 full = world.state.stream_max_bytes == 0
                 world.state.stream_max_bytes = 1 << 30 if full else 0
             case "failover":
-                world.fail_over()
-            case _ if not drop.mails and name != "uidl_reused":
-                return
+                return world.fails_over()
+            case "uidl_reused":
+                return self._reuse(drop)
+            case _ if not drop.mails:
+                return False
+            case "uidl_twice":
+                return self._double(drop)
             case _:
                 self._to_maildrop(name, drop)
-        world.faults.struck[name] += 1
-        world.note(drop.account_id, name, "")
+        return True
 
     def _to_maildrop(self, name: str, drop: Maildrop) -> None:
         rng = self._world.rng
@@ -128,23 +151,27 @@ class Weather:
                         too_large=first.too_large,
                     )
                 )
-            case "uidl_twice":
-                self._under(drop, rng.choice(drop.mails).uidl, twice=True)
-            case "uidl_reused":
-                listed = {mail.uidl for mail in drop.mails}
-                free = [mail.uidl for mail in drop.all if mail.gone and mail.uidl not in listed]
-                if free:
-                    self._under(drop, rng.choice(free), twice=False)
 
-    def _under(self, drop: Maildrop, uidl: bytes, *, twice: bool) -> None:
-        """Deliver under a UIDL that is not new, if no record would hide the message, nor one that is on its way."""
+    def _double(self, drop: Maildrop) -> bool:
+        """A second message under a UIDL that is there."""
+        uidl = self._world.rng.choice(drop.mails).uidl
         there = sum(mail.uidl == uidl for mail in drop.mails)
-        busy = any(actor.polling == drop.account_id for actor in self._world.workers)
-        if busy or self._covering(drop, uidl) > there or (twice and there > 1):
-            return
+        return there == 1 and self._covering(drop, uidl) <= there and self._under(drop, uidl)
+
+    def _reuse(self, drop: Maildrop) -> bool:
+        """Another message under a UIDL whose message is gone."""
+        listed = {mail.uidl for mail in drop.mails}
+        free = [mail.uidl for mail in drop.all if mail.uidl in drop.free and mail.uidl not in listed]
+        return bool(free) and self._under(drop, self._world.rng.choice(free))
+
+    def _under(self, drop: Maildrop, uidl: bytes) -> bool:
+        if any(actor.polling == drop.account_id for actor in self._world.workers):
+            return False  # it may be about to record the other message
+        drop.free.discard(uidl)
         mail = self._compose(drop)
         mail.uidl = mail.uidls[0] = uidl
         drop.add(mail)
+        return True
 
     def _covering(self, drop: Maildrop, uidl: bytes) -> int:
         return LedgerImage(self._world.state.ledgers.get(drop.account_id, b"")).covering(uidl_digest(uidl))
@@ -153,18 +180,3 @@ class Weather:
         """Whether another message of the same UIDL would be left behind the record of this one."""
         there = sum(each.uidl == mail.uidl for each in drop.mails)
         return there > 1 and self._covering(drop, mail.uidl) < there
-
-
-_HAPPENINGS = (
-    "renumbered_all",
-    "renumbered_some",
-    "status_rewritten",
-    "others_delete",
-    "delivered_again",
-    "uidl_twice",
-    "uidl_reused",
-    "state_down",
-    "store_down",
-    "stream_full",
-    "failover",
-)

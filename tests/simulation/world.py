@@ -1,9 +1,9 @@
 """One world: what a plan becomes when it runs. First with faults, then quiet, until nothing changes any more.
 
 What is promised nowhere, and so does not happen here (see also `faults.EXCLUDED`):
-- A UIDL is given to other content only while no record covers it: a complete listing without it was seen, or we deleted
-  its message. Behind a covering record the new message is never looked at. No poll of the account is under way then:
-  its record of the old message would be such a one.
+- A UIDL is given to other content only after a poll that came to its QUIT saw a complete listing without it, or was told
+  that it deleted its message; and while no poll of the account is under way, which could still record the old one.
+  Behind a record that covers it the new message is never looked at.
 - A UIDL is given to a second message only while each of its records belongs to a message that is there, and no other
   client deletes one of the two before both have their records: behind one record the other would not be looked at.
 - Renumbering gives UIDLs that were never used. One that swaps UIDLs is the first case.
@@ -45,19 +45,16 @@ _CLAIM_TTL_S = 120.0
 _MOST_ROUNDS = 40
 _HISTORY = 5
 
-Wrap = Callable[[Ledger], Ledger]
-
 
 class World:
     """One simulated installation.
 
     Args:
         plan: what to build and run.
-        ledger: wraps each worker's ledger; where a test plants a bug.
         trace: whether to keep every step for a person to read.
     """
 
-    def __init__(self, plan: Plan, *, ledger: Wrap = lambda inner: inner, trace: bool = False) -> None:
+    def __init__(self, plan: Plan, *, trace: bool = False) -> None:
         self.plan = plan
         self.rng = Random(f"{plan.seed}:world")
         self.faults = Faults(plan.seed, plan.faults)
@@ -74,7 +71,6 @@ class World:
         self.steps = 0
         self.state_down_until = self.store_down_until = 0.0
         self.trace: list[tuple[float, str, str, object]] | None = [] if trace else None
-        self._wrap = ledger
         self._baton = Baton(self.clock, self.rng, stay=plan.stay)
         self._weather = Weather(self)
         self._left = plan.polls
@@ -132,13 +128,14 @@ class World:
                 stream.close()
         actor.dead = True
 
-    def fail_over(self) -> None:
-        """A replica takes over that lacks the last few writes."""
-        if self.history:
-            back = self.rng.randint(1, len(self.history))
-            restore(self.state, self.history[-back])
-            self.history.clear()
-            self.book.lost_writes()
+    def fails_over(self) -> bool:
+        """A replica takes over that lacks the last few writes; False if it lacks none."""
+        if not self.history:
+            return False
+        restore(self.state, self.history[-self.rng.randint(1, len(self.history))])
+        self.history.clear()
+        self.book.lost_writes()
+        return True
 
     def violate(self, what: str) -> None:
         """Something that must never be: the end of this world."""
@@ -180,9 +177,21 @@ class World:
             raise
         actor.polling = ""
         self.book.reported(report)
+        self._frees(actor, account, report)
         if self.trace is not None:
-            self.note(actor.name, "report", report)
+            self.note(actor.name, "report", _figures(report))
         return report
+
+    def _frees(self, actor: Actor, account: Account, report: PollReport) -> None:
+        """Which UIDLs the poller has learnt to be without a message."""
+        stream = next((stream for stream in reversed(self.streams) if stream.actor is actor), None)
+        if report.outcome is not Outcome.DONE or stream is None or not stream.quitted:
+            return
+        drop = self.drops[account.id]
+        if stream.complete:
+            drop.free |= {uidl for mail in drop.all for uidl in mail.uidls} - stream.shown
+        if report.deleted and report.deleted == len(stream.removed):
+            drop.free |= stream.removed
 
     def _poller(self, actor: Actor) -> Poller:
         way, steps = Way(self, actor), SimulatedSteps(self, actor, seconds=self.plan.step_patience_s)
@@ -202,7 +211,7 @@ class World:
             spools=spools,
             pipeline=pipeline,
             lease=SimulatedLease(way, MemoryLease(self.state, ttl_s=LEASE_TTL_S, claim_ttl_s=_CLAIM_TTL_S)),
-            ledger=self._wrap(SimulatedLedger(self, way, MemoryLedger(self.state))),
+            ledger=SimulatedLedger(self, way, MemoryLedger(self.state)),
             clock=self.clock,
             telemetry=_NoTelemetry(),
             steps=steps,
@@ -241,6 +250,13 @@ class World:
             if calm > (1 if named else 3):  # without UIDLs all is new at each poll, and may count towards quarantine
                 return
         self.violate(f"after {_MOST_ROUNDS} quiet rounds there is still something to do: {reports}")
+
+
+def _figures(report: PollReport) -> str:
+    names = ("listed", "new", "messages", "events", "skipped", "quarantined", "deleted", "committed")
+    figures = " ".join(f"{name}={getattr(report, name)}" for name in names if getattr(report, name))
+    failure = "" if report.failure is None else f" {report.failure.code}: {report.failure.what}"
+    return f"{report.outcome}{' more' if report.more else ''} {figures}{failure}"
 
 
 class PoisonedPipeline(Pipeline):
