@@ -1,4 +1,4 @@
-"""`python -m simulation --seeds 10000 --from 0 --jobs 2`: exit 1 if any seed fails; `--trace` shows one seed's steps."""
+"""`python -m simulation --seeds 10000 --jobs 2`: exit 1 if any seed fails; `--trace` shows the steps of one."""
 
 from __future__ import annotations
 

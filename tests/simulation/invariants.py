@@ -21,12 +21,11 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from ingest.ledger import HEADER_BYTES, LedgerImage, decode, uidl_digest
+from ingest.models import Kind, OutgoingEvent, PollReport
 from simulation.baton import Actor
 from simulation.mail import Mail
 from simulation.plan import GRACE_S
-
-from ingest.ledger import HEADER_BYTES, LedgerImage, decode, uidl_digest
-from ingest.models import Kind, OutgoingEvent, PollReport
 
 if TYPE_CHECKING:
     from simulation.world import World

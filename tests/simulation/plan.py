@@ -6,10 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
+from ingest.models import Account, Tls
 from simulation.faults import ALWAYS, FAULTS, allowed
 from simulation.mail import Maildrop
-
-from ingest.models import Account, Tls
 
 GRACE_S = 300
 KEEP_AGE_S = 1800

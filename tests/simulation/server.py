@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from simulation.baton import Actor
-from simulation.mail import Mail, Maildrop
-
 from ingest.errors import ConnectionLost, HostUnreachable
 from ingest.models import Tls
 from ingest.ports import ByteStream, TlsInfo
+from simulation.baton import Actor
+from simulation.mail import Mail, Maildrop
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -119,7 +118,8 @@ class SimulatedStream:
         faults = self._world.faults
         name, _, argument = line.partition(b" ")
         if faults.strikes("drop_before"):
-            return self._break("end" if self._world.rng.random() < 0.5 else "reset")
+            self._break("end" if self._world.rng.random() < 0.5 else "reset")
+            return
         before = len(self._out)
         command = self._COMMANDS.get(name)
         if command is None or (self._in == (name in {b"USER", b"PASS"}) and name != b"CAPA"):

@@ -8,13 +8,12 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-
-from simulation.baton import Actor
 
 from ingest.adapters.memory_state import MemoryState
 from ingest.errors import IngestError, StateUnavailable, StoreUnavailable
@@ -22,6 +21,7 @@ from ingest.ledger import LedgerImage
 from ingest.models import AccountState, Grant, OutgoingEvent, Record
 from ingest.ports import Lease, Ledger, ObjectInfo, Put
 from ingest.retry import Steps, soon
+from simulation.baton import Actor
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -58,10 +58,8 @@ class Way:
         if world.state_down_until > world.clock.seconds or faults.strikes("state_fails"):
             raise StateUnavailable("the state can't be reached")
         if faults.strikes("state_reply_lost"):
-            try:
+            with contextlib.suppress(IngestError):
                 self._watched(name, account_id, token, does)
-            except IngestError:
-                pass
             raise StateUnavailable("no reply in time")
         return self._watched(name, account_id, token, does)
 

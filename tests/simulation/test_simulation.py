@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
-from simulation.faults import EXCLUDED, FAULTS, PENDING, TRAITS, allowed
-from simulation.runner import Options, lines_of_trace, run_seed, run_seeds
 
 from ingest import news
 from ingest.adapters.memory_state import MemoryState
 from ingest.adapters.memory_store import MemoryStore
 from ingest.errors import StateUnavailable
+from ingest.ledger import LedgerImage
+from ingest.models import MessageRef, OutgoingEvent, Record
 from ingest.pop3.session import Session
 from ingest.ports import Put
 from ingest.visit import Visit
+from simulation.faults import EXCLUDED, FAULTS, PENDING, TRAITS, allowed
+from simulation.runner import Options, lines_of_trace, run_seed, run_seeds
 
 _SLICE = 300
 _TRIES = 400
@@ -64,12 +65,13 @@ def _no_fence(patch: pytest.MonkeyPatch) -> None:
 def _delete_at_once(patch: pytest.MonkeyPatch) -> None:
     deletable = news.deletable
     patch.setattr(
-        "ingest.visit.deletable", lambda listing, image, keep_s, grace_s: deletable(listing, image, keep_s=keep_s, grace_s=-60)
+        "ingest.visit.deletable",
+        lambda listing, image, keep_s, grace_s: deletable(listing, image, keep_s=keep_s, grace_s=-60),
     )
 
 
 def _delete_whatever_has_a_record(patch: pytest.MonkeyPatch) -> None:
-    def deletable(listing: news.Digested, image: Any, keep_s: int | None, grace_s: float) -> list[Any]:
+    def deletable(listing: news.Digested, image: LedgerImage, keep_s: int | None, grace_s: float) -> list[MessageRef]:
         known = zip(listing.messages, listing.names, strict=True)
         return [] if keep_s is None else [ref for ref, name in known if name and image.of_uidl(name)]
 
@@ -85,7 +87,7 @@ def _told_again_when_renumbered(patch: pytest.MonkeyPatch) -> None:
 
 
 def _prune_what_is_not_listed(patch: pytest.MonkeyPatch) -> None:
-    def after_session(listing: news.Digested, image: Any, deleted: Any, *, keeps: bool) -> list[Any]:
+    def after_session(listing: news.Digested, image: LedgerImage, deleted: object, *, keeps: bool) -> list[Record]:
         return [record for record in image.records() if record.uidl in listing.listed]
 
     patch.setattr("ingest.visit.after_session", after_session)
@@ -113,7 +115,7 @@ def _random_ids(patch: pytest.MonkeyPatch) -> None:
 def _record_without_event(patch: pytest.MonkeyPatch) -> None:
     commit = Visit._commit
 
-    def forgetful(self: Visit, records: Any, event: Any) -> None:
+    def forgetful(self: Visit, records: Sequence[Record], event: OutgoingEvent | None) -> None:
         try:
             commit(self, records, event)
         except StateUnavailable:

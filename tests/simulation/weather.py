@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingest.ledger import LedgerImage, uidl_digest
 from simulation.baton import Actor
 from simulation.faults import FAULTS
 from simulation.mail import Mail, Maildrop, compose
 from simulation.plan import LEASE_TTL_S
-
-from ingest.ledger import LedgerImage, uidl_digest
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -87,9 +86,7 @@ class Weather:
         world, rng, faults = self._world, self._world.rng, self._world.faults
         self._serial += 1
         large = faults.strikes("too_large")
-        content = compose(
-            self._serial, large=large, attachment=rng.random() < 0.2, filler=rng.choice([0, 0, 10, 3000])
-        )
+        content = compose(self._serial, large=large, attachment=rng.random() < 0.2, filler=rng.choice([0, 0, 10, 3000]))
         mail = Mail(self._serial, content, drop.fresh_uidl(), world.clock.seconds, too_large=large)
         if faults.strikes("poison"):
             mail.heals_after = None
@@ -124,21 +121,15 @@ class Weather:
     def _to_maildrop(self, name: str, drop: Maildrop) -> None:
         rng = self._world.rng
         match name:
-            case "renumbered_all":
-                for mail in drop.mails:
+            case "renumbered_all" | "renumbered_some":
+                share = 1.0 if name == "renumbered_all" else 0.5
+                for mail in [mail for mail in drop.mails if rng.random() < share]:
                     mail.renumber(drop.fresh_uidl())
-            case "renumbered_some":
-                for mail in drop.mails:
-                    if rng.random() < 0.5:
-                        mail.renumber(drop.fresh_uidl())
             case "status_rewritten":
-                for mail in drop.mails:
-                    if not mail.too_large and rng.random() < 0.7:
-                        mail.status = rng.choice(_STATUSES)
+                for mail in [mail for mail in drop.mails if not mail.too_large]:
+                    mail.status = rng.choice((mail.status, *_STATUSES))
             case "others_delete":
-                for mail in list(drop.mails):
-                    if rng.random() < 0.4 and not self._has_unseen_twin(drop, mail):
-                        drop.remove(mail, "by another client")
+                self._delete_some(drop)
             case "delivered_again":
                 first = rng.choice(drop.mails)
                 drop.add(
@@ -151,6 +142,11 @@ class Weather:
                         too_large=first.too_large,
                     )
                 )
+
+    def _delete_some(self, drop: Maildrop) -> None:
+        for mail in list(drop.mails):
+            if self._world.rng.random() < 0.4 and not self._has_unseen_twin(drop, mail):
+                drop.remove(mail, "by another client")
 
     def _double(self, drop: Maildrop) -> bool:
         """A second message under a UIDL that is there."""

@@ -1,8 +1,8 @@
 """One world: what a plan becomes when it runs. First with faults, then quiet, until nothing changes any more.
 
 What is promised nowhere, and so does not happen here (see also `faults.EXCLUDED`):
-- A UIDL is given to other content only after a poll that came to its QUIT saw a complete listing without it, or was told
-  that it deleted its message; and while no poll of the account is under way, which could still record the old one.
+- A UIDL is given to other content only after a poll that came to its QUIT saw a complete listing without it, or was
+  told that it deleted its message; and while no poll of the account is under way, which could still record the old one.
   Behind a record that covers it the new message is never looked at.
 - A UIDL is given to a second message only while each of its records belongs to a message that is there, and no other
   client deletes one of the two before both have their records: behind one record the other would not be looked at.
@@ -15,17 +15,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 from random import Random
-
-from simulation.baton import Actor, Baton, Halt, Killed, SimulatedClock
-from simulation.faults import Faults
-from simulation.invariants import Book
-from simulation.mail import Mail, Maildrop, compose
-from simulation.plan import GRACE_S, KEEP_AGE_S, LEASE_TTL_S, MAX_MESSAGE_BYTES, Plan
-from simulation.server import SimulatedDialer, SimulatedStream
-from simulation.state import SimulatedLease, SimulatedLedger, SimulatedSteps, SimulatedStore, Snapshot, Way, restore
-from simulation.weather import Weather
 
 from ingest.adapters.memory_state import MemoryLease, MemoryLedger, MemorySchedule, MemoryState
 from ingest.adapters.memory_store import MemoryStore
@@ -36,9 +27,17 @@ from ingest.models import Account, Failure, Outcome, PollReport, Secret
 from ingest.pipeline import Pipeline, Read
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Ledger, Spool
+from ingest.ports import Spool
 from ingest.schedule import Cadence
 from ingest.visit import VisitLimits
+from simulation.baton import Actor, Baton, Halt, Killed, SimulatedClock
+from simulation.faults import Faults
+from simulation.invariants import Book
+from simulation.mail import Maildrop
+from simulation.plan import GRACE_S, KEEP_AGE_S, LEASE_TTL_S, MAX_MESSAGE_BYTES, Plan
+from simulation.server import SimulatedDialer, SimulatedStream
+from simulation.state import SimulatedLease, SimulatedLedger, SimulatedSteps, SimulatedStore, Snapshot, Way, restore
+from simulation.weather import Weather
 
 MOST_STEPS = 4000  # of one poll: more is taken for a poll without an end
 _CLAIM_TTL_S = 120.0
@@ -84,7 +83,7 @@ class World:
                 for _ in range(self.rng.randint(0, 5)):
                     self._weather.deliver(drop)
             self._schedule.add(self.drops)
-            self._baton.run([(actor, lambda actor=actor: self._work(actor)) for actor in self.workers])
+            self._baton.run([(actor, partial(self._work, actor)) for actor in self.workers])
             if not self.violation:
                 self._become_quiet()
                 self._settle()
@@ -172,7 +171,7 @@ class World:
             self.note(actor.name, "poll", f"{self.polls} of {account.id}")
         try:
             report = poller.poll(account, claimed=claimed)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not come out of a poll
+        except Exception as error:  # whatever it is, it must not come out of a poll
             self.violate(f"a poll raised {type(error).__name__}: {error}")
             raise
         actor.polling = ""
@@ -237,6 +236,7 @@ class World:
         """Poll without faults, time moving on past all graces, until two rounds find nothing to do."""
         actor = Actor("quiet")
         poller = self._poller(actor)
+        reports: list[PollReport] = []
         calm, named = 0, "without_uidl" not in self.faults.names
         for _ in range(_MOST_ROUNDS):
             self.clock.seconds += KEEP_AGE_S + GRACE_S + 120
