@@ -63,7 +63,7 @@ FAULTS: Mapping[str, float] = {
     "failover": 0.7,
 }
 
-TRAITS = ("keep_forever", "keep_delete", "keep_age", "first_all", "first_new")
+TRAITS = ("keep_forever", "keep_delete", "keep_age", "first_all", "first_new", "small_budget")
 
 _COPY = "a copy of a deleted message and the message itself, not deleted at all, are one and the same to see"
 _UNREAD = "what can't be parsed is known by all its octets, the rewritten field included"
@@ -88,7 +88,7 @@ EXCLUDED: Mapping[frozenset[str], str] = {
 }
 
 _HIDDEN = "of two messages of a UIDL one fails for good: it gets a second record, which hides the other one"
-_BUDGET = "copies of what is in quarantine have one record, and use up the budget of those behind them"
+_BUDGET = "known ones that must be looked at again use up the budget, and those behind them are never reached"
 _QUARANTINE = "a renumbered message in quarantine is told of again, under the same id"
 _HEALED = "a renumbered message that left quarantine by itself gets a STORED record, is not told of, and is deleted"
 _REWRITTEN = "a message renumbered and rewritten at once is told of again, under the same id"
@@ -116,8 +116,9 @@ PENDING: Mapping[frozenset[str], str] = {
     frozenset({"uidl_twice", "poison"}): _HIDDEN,
     frozenset({"uidl_twice", "poison_heals"}): _HIDDEN,
     frozenset({"without_uidl", "retr_refused"}): "what is refused has no name: in quarantine again and again",
-    frozenset({"without_uidl", "delivered_again", "poison"}): _BUDGET,
-    frozenset({"without_uidl", "delivered_again", "poison_heals"}): _BUDGET,
+    frozenset({"small_budget", "uidl_twice"}): _BUDGET,
+    frozenset({"small_budget", "without_uidl", "delivered_again", "poison"}): _BUDGET,
+    frozenset({"small_budget", "without_uidl", "delivered_again", "poison_heals"}): _BUDGET,
 }
 
 

@@ -83,7 +83,7 @@ class Maildrop:
     held_by: object | None = None
     held_until: float = 0.0  # by a connection that broke, as the server sees it
     numbered: int = 0
-    free: set[bytes] = field(default_factory=set)  # UIDLs that the client knows to be without a message
+    free: set[bytes] = field(default_factory=set, repr=False)  # UIDLs that the client knows to be without a message
 
     def fresh_uidl(self) -> bytes:
         self.numbered += 1

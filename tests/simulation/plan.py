@@ -14,6 +14,7 @@ GRACE_S = 300
 KEEP_AGE_S = 1800
 LEASE_TTL_S = 60.0
 MAX_MESSAGE_BYTES = 4096
+_SMALL_BUDGET = 3
 _KEEPS = {"keep_forever": None, "keep_delete": 0, "keep_age": KEEP_AGE_S}
 
 
@@ -70,14 +71,17 @@ def plan_of(seed: int, *, only: Collection[str] | None = None, pending: bool = F
     if only is not None:
         chosen = [name for name in FAULTS if name in only]
     rng.shuffle(chosen)
+    workers, polls, max_messages = rng.randint(2, 4), rng.randint(8, 18), rng.choice([1000, 1000, _SMALL_BUDGET])
+    if max_messages == _SMALL_BUDGET:
+        traits.add("small_budget")
     return Plan(
         seed,
         tuple(sorted(allowed(chosen, traits, pending=pending))),
         tuple(accounts),
         tuple(drops),
-        workers=rng.randint(2, 4),
-        polls=rng.randint(8, 18),
-        max_messages=rng.choice([1000, 1000, 3]),
+        workers=workers,
+        polls=polls,
+        max_messages=max_messages,
         stay=rng.choice([0.9, 0.7, 0.4]),
         creep_s=rng.choice([0.01, 0.2, 2.0]),
         step_patience_s=rng.choice([0.0, 5.0, 30.0]),
