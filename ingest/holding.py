@@ -9,8 +9,10 @@ Rules of this room:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
+from ingest.errors import IngestError
 from ingest.ledger import LedgerImage
 from ingest.models import Grant, OutgoingEvent, Record, Refusal
 from ingest.ports import Ledger
@@ -50,10 +52,16 @@ class Holding:
             self._steps(self._ledger.mark, self._account_id, self._token, digest)
             self._in_hand = digest
 
-    def count(self, digest: bytes, by: int = 1) -> int:
+    def count(self, digest: bytes) -> int:
         """Add to how often this message failed; how often that is."""
-        self._suspects[digest] = self._ledger.count(self._account_id, self._token, digest, by)
+        self._suspects[digest] = self._ledger.count(self._account_id, self._token, digest, 1)
         return self._suspects[digest]
+
+    def uncount(self, digest: bytes) -> None:
+        """Take back what was counted before the work: something else failed."""
+        if digest in self._suspects:
+            with contextlib.suppress(IngestError):  # then it stands counted once too often
+                self._suspects[digest] = self._ledger.count(self._account_id, self._token, digest, -1)
 
     def commit(
         self,
@@ -92,5 +100,5 @@ class Holding:
         self.events += event is not None
 
     def settle(self) -> None:
-        """Wait until a failover would find what was written."""
-        self._steps(self._ledger.settle, self._account_id, self._token)
+        """Make sure that what was written is there, and that a failover would find it."""
+        self._steps(self._ledger.settle, self._account_id, self._token, self.image)

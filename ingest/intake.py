@@ -9,7 +9,6 @@ Rules of this room:
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,23 +83,32 @@ class Intake:
         self.unsettled = False  # something listed has no record yet
         self.must_abort = False  # something was retrieved that is not committed
 
+    def mark_of(self, ref: MessageRef, spool: Spool | None) -> bytes | None:
+        """The digest under which a message is in hand and counted: of its UIDL, if it is the only one listed under it.
+
+        Else of its octets; None for one of several that is not retrieved.
+        """
+        if ref.uidl is not None and self._listing.listed[uidl_digest(ref.uidl)] <= 1:
+            return uidl_digest(ref.uidl)
+        return None if spool is None else content_digest(spool.sha256)
+
     def take(self, ref: MessageRef, spool: Spool, *, following: MessageRef | None = None, counted: int = 0) -> None:
         """One retrieved message: parse, store, commit. `counted`: it is a suspect and stands counted so often."""
         self._tally.messages += 1
         self._tally.bytes += spool.size
-        mark = mark_of(ref, spool)
-        if ref.uidl is None and self._holding.image.of_uidl(mark):
-            return  # quarantined under the digest of all its octets
+        mark = self.mark_of(ref, spool) or b""
+        if ref.uidl is None and self._was_refused(quarantine_record(ref, spool), mark):
+            return
         self._holding.take_in_hand(mark)
-        if not counted and self._holding.suspects(mark):
+        counted_here = not counted and self._holding.suspects(mark)  # it has no name before it is retrieved
+        if counted_here:
             counted = self._holding.count(mark)
         try:
             done = self._alone(ref, spool, counted) if counted else self._here(ref, spool)
         except IngestError as error:
             if error.fault is not Fault.MESSAGE:
-                if counted:
-                    with contextlib.suppress(IngestError):  # then it stands counted once too often
-                        self._holding.count(mark, -1)
+                if counted_here:
+                    self._holding.uncount(mark)
                 raise
             self.failed(ref, spool, error, counted=counted)
             return
@@ -129,7 +137,7 @@ class Intake:
             return before is None
         # A copy, or it was gone from a listing; or the server kept what we deleted.
         self._tally.undeleted += any(each.kind in {Kind.DELETED, Kind.DELETING} for each in before)
-        self._holding.commit([record], finished=mark_of(ref, spool))
+        self._holding.commit([record], finished=self.mark_of(ref, spool))
         return True
 
     def _before(self, record: Record) -> list[Record] | None:
@@ -143,25 +151,25 @@ class Intake:
         self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
     ) -> None:
         record = Record(record_digest(ref.uidl, spool.buffer, done.identity), done.identity[:8], Kind.STORED)
-        known = done.existed and self._is_renumbered(record.identity)
+        known = self._is_renumbered(record.identity) and (
+            done.existed or self._pipeline.remembers(self._account.id, done.identity)
+        )
         self._holding.commit(
             [record],
             None if known else done.event,
             finished=mark,
-            following=None if following is None or following.uidl is None else uidl_digest(following.uidl),
+            following=None if following is None else self.mark_of(following, None),
         )
         self._tally.attachments += done.attachments
 
     def failed(self, ref: MessageRef, spool: Spool | None, error: IngestError, *, counted: int = 0) -> None:
         """Count a message's own fault; put it in quarantine when it has failed often enough."""
         self._telemetry.message_failed(self._account.id, error.code, error.what)
-        mark = mark_of(ref, spool)
-        digest = mark if ref.uidl is None else uidl_digest(ref.uidl)
-        record = Record(digest, octets_digest(spool.sha256) if spool else size_digest(ref.size), Kind.QUARANTINED)
-        before = self._before(record)
-        if before is None:
-            return  # in quarantine, and looked at for the sake of another one under its UIDL
-        if before or (spool is not None and self._is_renumbered(record.identity)):
+        mark = self.mark_of(ref, spool) or content_digest(b"%d" % ref.size)
+        record = quarantine_record(ref, spool)
+        if (ref.uidl is not None or spool is None) and self._was_refused(record, mark):
+            return
+        if spool is not None and self._is_renumbered(record.identity):
             self._holding.commit([record], finished=mark)
             return
         if (counted or self._holding.count(mark)) < self._attempts:
@@ -179,15 +187,18 @@ class Intake:
         block = (head or b"").partition(b"\r\n\r\n")[0]
         digest = content_digest(block + b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
         record = Record(digest, size_digest(ref.size), Kind.SKIPPED)
-        before = self._before(record)
-        if before is None:
-            return
-        if before:  # it was gone from a listing
-            self._holding.commit([record])
+        if self._was_refused(record, None):
             return
         error = MessageTooLarge(why)
         self._refuse(ref, ref.size, record, self._pipeline.skipped(self._account, ref, head, error), error)
         self._tally.skipped += 1
+
+    def _was_refused(self, record: Record, mark: bytes | None) -> bool:
+        """Whether it was told of as skipped or quarantined; if its record is missing, it gets it."""
+        before = self._before(record)
+        if before:  # a copy, or it was gone from a listing
+            self._holding.commit([record], finished=mark)
+        return before is None or bool(before)
 
     def _is_renumbered(self, identity: bytes) -> bool:
         """Whether this content was told of under a UIDL that a complete listing no longer shows."""
@@ -225,8 +236,10 @@ def refusal_of(  # noqa: PLR0917  # each from another hand
     )
 
 
-def mark_of(ref: MessageRef, spool: Spool | None) -> bytes:
-    """The digest under which a message is in hand and counted: of its UIDL, else of what is known of its octets."""
-    if ref.uidl is not None:
-        return uidl_digest(ref.uidl)
-    return content_digest(spool.sha256 if spool else b"%d" % ref.size)
+def quarantine_record(ref: MessageRef, spool: Spool | None) -> Record:
+    """The record of a message that can't be processed: known by all its octets, or by its size if it has none."""
+    if spool is None:
+        digest = content_digest(b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
+        return Record(digest, size_digest(ref.size), Kind.QUARANTINED)
+    digest = record_digest(ref.uidl, spool.buffer, spool.sha256)
+    return Record(digest, octets_digest(spool.sha256), Kind.QUARANTINED)

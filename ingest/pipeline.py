@@ -170,6 +170,10 @@ class Pipeline:
             existed = self._remember(account.id, read.identity, spool.sha256) or existed
         return Processed(event, read.identity, existed, len(parts))
 
+    def remembers(self, account_id: str, identity: bytes) -> bool:
+        """Whether this content was stored before with headers that mail stores rewrite."""
+        return self._steps(self._store.head, identity_key(account_id, identity)) is not None
+
     def quarantined(
         self,
         account: Account,
@@ -223,6 +227,7 @@ class Pipeline:
             envelope=envelope,
             reason=error.code,
             detail=error.what,
+            block=None if spool else head.partition(b"\r\n\r\n")[0],
             raw=self._raw_object(account.id, spool) if spool else None,
             time=self._clock.now(),
             max_bytes=self._event_max_bytes,

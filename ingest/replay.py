@@ -24,11 +24,11 @@ from ingest.events.ids import event_id
 from ingest.events.models import EventType
 from ingest.heartbeat import Heartbeat
 from ingest.holding import Holding
-from ingest.intake import mark_of, refusal_of
+from ingest.intake import quarantine_record, refusal_of
 from ingest.isolation import Isolation
-from ingest.ledger import LedgerImage
+from ingest.ledger import LedgerImage, uidl_digest
 from ingest.models import Account, Failure, Kind, MessageRef, Outcome, OutgoingEvent, Record, Refusal
-from ingest.news import octets_digest, record_digest
+from ingest.news import content_digest, record_digest
 from ingest.pipeline import Pipeline, Processed
 from ingest.ports import AccountRegistry, Clock, EventLog, Lease, Ledger, Schedule, Spool, Telemetry
 from ingest.rawmail import RawMail, RawMessage
@@ -234,7 +234,7 @@ class Replayer:
     def _tell(self, held: _Held, message: RawMessage, spool: Spool) -> None:
         """Parse, put back attachments that are lost, and commit the event with a record."""
         ref = MessageRef(0, spool.size, message.uidl)
-        mark = mark_of(ref, spool)
+        mark = _mark_of(ref, spool)
         held.holding.take_in_hand(mark)
         try:
             done = self._process(held, message, ref, spool, mark)
@@ -264,10 +264,9 @@ class Replayer:
         told = self._pipeline.quarantined(
             held.account, ref, spool, error, first_seen=message.first_seen, beat=held.beat
         )
-        mark = mark_of(ref, spool)
-        record = Record(mark, octets_digest(spool.sha256), Kind.GONE)
+        record = replace(quarantine_record(ref, spool), kind=Kind.GONE)
         refusal = refusal_of(held.account, ref, spool.size, record, told, error, message.first_seen)
-        self._commit(held, record, told.event, mark, refusal)
+        self._commit(held, record, told.event, _mark_of(ref, spool), refusal)
 
     def _commit(
         self, held: _Held, record: Record, event: OutgoingEvent, mark: bytes, refusal: Refusal | None = None
@@ -290,6 +289,11 @@ class _Unusable(Exception):
     def __init__(self, why: Failure) -> None:
         super().__init__(why.what)
         self.why = why
+
+
+def _mark_of(ref: MessageRef, spool: Spool) -> bytes:
+    """The digest under which a message is in hand."""
+    return uidl_digest(ref.uidl) if ref.uidl is not None else content_digest(spool.sha256)
 
 
 def _knows(image: LedgerImage, record: Record) -> bool:

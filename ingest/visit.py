@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from ingest.errors import MessageUnprocessable, ServerTemporary
+from ingest.errors import IngestError, MessageUnprocessable, ServerTemporary
 from ingest.holding import Holding
-from ingest.intake import Intake, Tally, mark_of
+from ingest.intake import Intake, Tally
 from ingest.isolation import Isolation
 from ingest.models import Account, AccountState, Grant, Kind, Listing, MessageRef
 from ingest.news import (
@@ -213,17 +213,21 @@ class Visit:
     def _retrieve(self, new: list[MessageRef], intake: Intake, started: float) -> None:
         within = self._within_budget(new)
         self.tally.more = self.tally.more or len(within) < len(new)
-        suspects = [ref for ref in within if ref.uidl is not None and self.holding.suspects(mark_of(ref, None))]
+        suspects = {ref: mark for ref in within if (mark := intake.mark_of(ref, None)) and self.holding.suspects(mark)}
         refused: list[tuple[Refused, int]] = []
-        for ref in suspects:
+        for ref, mark in suspects.items():
             if self._session.broken:
                 return
             # Counted before the work: should it end us once more, it stands counted.
-            counted = self.holding.count(mark_of(ref, None))
+            counted = self.holding.count(mark)
             if counted > self._limits.quarantine_attempts + 1:
                 intake.failed(ref, None, MessageUnprocessable("each worker that retrieved it died"), counted=counted)
-            else:
+                continue
+            try:
                 refused += [(each, counted) for each in self._take([ref], intake, started, counted)]
+            except IngestError:  # not the message's own fault, which raises nothing
+                self.holding.uncount(mark)
+                raise
         rest = [ref for ref in within if ref not in suspects]
         if not self._session.broken and not self.tally.drained:
             refused += [(each, 0) for each in self._take(rest, intake, started)]
@@ -233,7 +237,7 @@ class Visit:
         """Retrieve these and hand each to the intake; return those that the server refused."""
         refused: list[Refused] = []
         cap = self._limits.max_message_bytes
-        self._in_hand(refs, 0)
+        self._in_hand(refs[:1], intake)
         with closing(self._session.retrieve(refs, self._spools, max_bytes=cap)) as retrieval:
             for done, got in enumerate(retrieval, 1):
                 following = refs[done] if done < len(refs) else None
@@ -251,13 +255,14 @@ class Visit:
                 if done < len(refs):
                     if self._stop(started):
                         break
-                    self._in_hand(refs, done)
+                    self._in_hand(refs[done : done + 1], intake)
         return refused
 
-    def _in_hand(self, refs: Sequence[MessageRef], at: int) -> None:
-        """Mark the next one; one without UIDL has no mark before it is retrieved."""
-        if at < len(refs) and refs[at].uidl is not None:
-            self.holding.take_in_hand(mark_of(refs[at], None))
+    def _in_hand(self, refs: Sequence[MessageRef], intake: Intake) -> None:
+        """Mark what comes next, if it has a mark before it is retrieved."""
+        for ref in refs:
+            if (mark := intake.mark_of(ref, None)) is not None:
+                self.holding.take_in_hand(mark)
 
     def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
         """As many as one poll may take, and those besides that have their record but must be looked at once more.
@@ -286,7 +291,7 @@ class Visit:
         if len(refused) > 1 and not self.tally.messages:
             for each, counted in refused:
                 if counted:
-                    self.holding.count(mark_of(each.ref, None), -1)
+                    self.holding.uncount(intake.mark_of(each.ref, None) or b"")
             raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0][0].error.what}")
         for each, counted in refused:
             intake.failed(each.ref, None, each.error, counted=counted)

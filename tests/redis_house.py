@@ -63,7 +63,7 @@ class RedisSide:
         """Return when as many replicas as are asked for have all that was written."""
         grant = self.lease.acquire("a")
         assert grant is not None
-        self.ledger.settle("a", grant.token)
+        self.ledger.settle("a", grant.token, self.ledger.load("a"))
         self.lease.release("a", grant.token, due_in_s=0, state=grant.state)
 
     def answers(self) -> bool:

@@ -192,8 +192,12 @@ class MemoryLedger:
             raise StateFull("the event stream is full")
         self._state.events.append(event)
 
-    def settle(self, account_id: str, token: str) -> None:
+    def settle(self, account_id: str, token: str, image: LedgerImage) -> None:
         """One process has no replicas to wait for."""
+        with self._held(account_id, token):
+            value = self._state.ledgers.get(account_id, b"")
+            if (value and value[:HEADER_BYTES] != image.header) or len(value) != image.value_bytes:
+                raise LedgerMoved("the ledger is not as it was read")
 
 
 class MemorySchedule:

@@ -20,9 +20,15 @@ from ingest.models import OutgoingEvent, Record, Refusal
 _LOAD = """#!lua flags=no-writes
 return {redis.call('GET', KEYS[1]), math.floor(redis.call('TIME')[1] / 60)}
 """
-_TOUCH = """#!lua flags=allow-oom
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+# KEYS 1 lease 2 ledger; ARGV 1 token 2 lease TTL in ms 3 header as known 4 expected length
+_SETTLE = """#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'fenced' end
+local length = redis.call('STRLEN', KEYS[2])
+if length ~= tonumber(ARGV[4]) or (length > 0 and redis.call('GETRANGE', KEYS[2], 0, 15) ~= ARGV[3]) then
+  return 'moved'
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 'done'
 """
 # KEYS 1 lease 2 suspects; ARGV 1 token 2 digest
 _MARK = """#!lua
@@ -70,7 +76,7 @@ class RedisLedger:
         self._commit = client.register_script(lua("redis_commit"))
         self._rewrite = client.register_script(lua("redis_rewrite"))
         self._load = client.register_script(_LOAD)
-        self._touch = client.register_script(_TOUCH)
+        self._settle = client.register_script(_SETTLE)
         self._mark = client.register_script(_MARK)
         self._count = client.register_script(_COUNT)
 
@@ -177,17 +183,20 @@ class RedisLedger:
     def _lease_and_suspects(self, account_id: str) -> list[str]:
         return [self._keys.of_account("lease", account_id), self._keys.of_account("suspects", account_id)]
 
-    def settle(self, account_id: str, token: str) -> None:
+    def settle(self, account_id: str, token: str, image: LedgerImage) -> None:
+        keys = [self._keys.of_account("lease", account_id), self._keys.of_account("ledger", account_id)]
+        args: list[str | int | bytes] = [token, self._lease_ttl_ms, image.header, image.value_bytes]
         if not self._min_replicas:
+            with translated(self._client):
+                answer = self._settle(keys=keys, args=args)
+            self._judge(account_id, answer)
             return
         # WAIT covers the writes of its own connection: a write in the same flight makes it cover all before.
-        lease = self._keys.of_account("lease", account_id)
-        with translated(self._client), node_of(self._client, lease).pipeline(transaction=False) as flight:
-            self._touch(keys=[lease], args=[token, self._lease_ttl_ms], client=flight)
+        with translated(self._client), node_of(self._client, keys[0]).pipeline(transaction=False) as flight:
+            self._settle(keys=keys, args=args, client=flight)
             flight.wait(self._min_replicas, self._settle_ms)
-            held, replicas = flight.execute()
-        if not held:
-            raise LeaseLost("the lease ran out, or another poller took over")
+            answer, replicas = flight.execute()
+        self._judge(account_id, answer)
         if int(replicas) < self._min_replicas:
             raise StateUnavailable(
                 f"{replicas} of {self._min_replicas} replicas have the ledger",

@@ -91,6 +91,7 @@ def unprocessed(
     *,
     size: int,
     identity: bytes | None,
+    block: bytes | None,
     envelope: Envelope,
     reason: str,
     detail: str,
@@ -98,7 +99,7 @@ def unprocessed(
     time: datetime,
     max_bytes: int,
 ) -> OutgoingEvent:
-    """The event of a skipped or quarantined message; without an identity its UIDL and size stand in."""
+    """The event of a skipped or quarantined message; without an identity UIDL (or header block) and size stand in."""
     data = {
         "account": account.id,
         "tags": dict(account.tags),
@@ -115,7 +116,7 @@ def unprocessed(
         "subject": envelope.subject,
         "headers": list(envelope.headers),
     }
-    material = identity or skipped_material(uidl, size)
+    material = identity or skipped_material(uidl, size, block or b"")
     return _fitted(_envelope_of(type_, account.id, material, uidl, time), data, max_bytes)
 
 

@@ -2,7 +2,7 @@
 
 Rules of this room:
 - A received or quarantined message: its identity digest. A skipped one, whose content was not read: UIDL and LIST
-  size. An account's event: its time.
+  size; without UIDL header block and size. An account's event: its time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ def event_id(type_: str, account_id: str, material: bytes) -> str:
     return digest.hexdigest()[:32]
 
 
-def skipped_material(uidl: bytes | None, size: int) -> bytes:
-    """What identifies a message that was not read."""
-    return (uidl or b"") + b"\0" + str(size).encode()
+def skipped_material(uidl: bytes | None, size: int, block: bytes) -> bytes:
+    """What identifies a message that was not read: its UIDL, or its header block where it has none, and its size."""
+    name = hashlib.sha256(block).digest() if uidl is None and block else uidl or b""
+    return name + b"\0" + str(size).encode()

@@ -88,8 +88,11 @@ class Ledger(Protocol):
         """Add to how often this suspect failed, and say how often that is. Not to be retried."""
         ...
 
-    def settle(self, account_id: str, token: str) -> None:
-        """Wait until enough replicas have what was written, before a QUIT that may delete; StateUnavailable."""
+    def settle(self, account_id: str, token: str, image: LedgerImage) -> None:
+        """Make sure that the ledger is as the image says, and wait until enough replicas have it.
+
+        Before a QUIT that may delete or hide mail: after a failover the ledger may be an older one (LedgerMoved).
+        """
         ...
 
 

@@ -269,7 +269,7 @@ def test_what_frees_or_ends_a_poll_works_in_a_full_redis(state: State) -> None:
     state.client.config_set("maxmemory", 1)
 
     state.lease.renew(ACCOUNT, token)
-    state.ledger.settle(ACCOUNT, token)
+    state.ledger.settle(ACCOUNT, token, image)
     state.ledger.rewrite(ACCOUNT, token, image, image.records()[1:])
     assert state.records() == 2
     state.schedule.unclaim(["b"])

@@ -27,7 +27,7 @@ from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.errors import LeaseLost, LedgerMoved, StateFull, StateUnavailable
-from ingest.ledger import NO_IDENTITY, uidl_digest
+from ingest.ledger import NO_IDENTITY, LedgerImage, encode, new_header, uidl_digest
 from ingest.models import Account, AccountState, Grant, Kind, OutgoingEvent, Record, Refusal
 from ingest.ports import AccountRegistry, EventLog, Lease, Ledger, Refusals, Schedule
 
@@ -466,6 +466,18 @@ def test_a_full_stream_refuses_the_message_and_keeps_what_it_has(world: World) -
     world.ledger.commit("a", token, image, [record(b"3")], None)
 
 
+def test_a_session_does_not_settle_on_a_ledger_that_went_back(world: World) -> None:
+    """A failover lost what was committed meanwhile; QUIT would make final what no record knows."""
+    token, image = held(world), world.ledger.load("a")
+    world.ledger.settle("a", token, image)
+    ahead = world.ledger.load("a")
+    world.ledger.commit("a", token, image, [record(b"1")], EVENT)
+    world.ledger.settle("a", token, image)
+    for behind in (ahead, LedgerImage(new_header() + encode([record(b"1")]))):
+        with pytest.raises(LedgerMoved):
+            world.ledger.settle("a", token, behind)
+
+
 def test_on_a_cluster_too_a_session_settles_only_with_its_replicas(cluster: RedisCluster) -> None:
     cluster.flush()
     client, keys = connect(cluster.url, 5), Keys("t", 5)
@@ -475,9 +487,9 @@ def test_on_a_cluster_too_a_session_settles_only_with_its_replicas(cluster: Redi
         grant = lease.acquire(account_id)
         assert grant is not None
         with pytest.raises(StateUnavailable, match="0 of 1 replicas"):
-            ledger.settle(account_id, grant.token)
+            ledger.settle(account_id, grant.token, ledger.load(account_id))
         with pytest.raises(LeaseLost):
-            ledger.settle(account_id, "not the token")
+            ledger.settle(account_id, "not the token", ledger.load(account_id))
     client.close()
 
 

@@ -216,8 +216,8 @@ MUTANTS = (
         (
             Edit(
                 "ingest/intake.py",
-                "        known = done.existed and self._is_renumbered(record.identity)\n",
-                "        known = self._is_renumbered(record.identity)\n",
+                "            done.existed or self._pipeline.remembers(self._account.id, done.identity)\n",
+                "            True\n",
             ),
         ),
         (RENUMBERED + "test_a_match_of_64_bits_that_storage_does_not_confirm_is_told_of",),
@@ -227,10 +227,9 @@ MUTANTS = (
         "only faults of its own bring a message into quarantine",
         (
             Edit(
-                "ingest/intake.py",
-                "                    with contextlib.suppress(IngestError):  # then it stands counted once too often\n"
-                "                        self._holding.count(mark, -1)\n",
-                "                    pass\n",
+                "ingest/holding.py",
+                "        if digest in self._suspects:\n",
+                "        if False:\n",
             ),
         ),
         (SUSPECTS + "test_a_store_that_fails_in_the_child_counts_against_nobody",),
@@ -241,8 +240,8 @@ MUTANTS = (
         (
             Edit(
                 "ingest/visit.py",
-                "            counted = self.holding.count(mark_of(ref, None))\n",
-                "            counted = self.holding.count(mark_of(ref, None), 0) + 1\n",
+                "            counted = self.holding.count(mark)\n",
+                "            counted = self.holding._ledger.count(self.holding._account_id, self.holding._token, mark, 0) + 1\n",
             ),
         ),
         (SUSPECTS + "test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again",),

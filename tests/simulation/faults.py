@@ -66,6 +66,7 @@ FAULTS: Mapping[str, float] = {
 TRAITS = ("keep_forever", "keep_delete", "keep_age", "first_all", "first_new", "small_budget")
 
 _COPY = "a copy of a deleted message and the message itself, not deleted at all, are one and the same to see"
+_LEFT = "the one that was read goes and leaves the other behind its record"
 _UNREAD = "what can't be parsed is known by all its octets, the rewritten field included"
 EXCLUDED: Mapping[frozenset[str], str] = {
     frozenset({"without_uidl", "first_new"}): "seeding needs UIDLs: account_misconfigured",
@@ -81,7 +82,8 @@ EXCLUDED: Mapping[frozenset[str], str] = {
     frozenset({"listing_short", "renumbered_some"}): "what a short listing leaves out may be the old UIDL: told again",
     frozenset({"failover", "uidl_reused"}): "the lost write may be the one that marked the old record as missing",
     frozenset({"uidl_twice", "listing_window"}): "a window with one of the two hides it behind the other's record",
-    frozenset({"uidl_twice", "hides_retrieved"}): "the one that was read goes and leaves the other behind its record",
+    frozenset({"uidl_twice", "hides_retrieved"}): _LEFT,
+    frozenset({"uidl_twice", "expire_0"}): _LEFT,  # a server without CAPA has no way to announce it
     frozenset({"without_uidl", "status_rewritten", "poison"}): _UNREAD,
     frozenset({"without_uidl", "status_rewritten", "poison_heals"}): _UNREAD,
     frozenset({"hides_retrieved", "expire_0"}): "one or the other",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SERIAL = re.compile(rb"^Message-ID: <(\d+)@", re.MULTILINE)
 _ATTEMPTS = 3
+_INTERRUPTIONS = ("worker_killed", "worker_stalled", "state_fails", "state_reply_lost", "state_down")
 _RECEIVED, _SKIPPED, _QUARANTINED = "received", "skipped", "quarantined"
 Lease = tuple[str, float] | None
 Key = tuple[bytes, bytes]
@@ -140,7 +141,8 @@ class Book:
             self._world.violate(f"1: {first} can't be read, and was told of as received")
         if kind == _SKIPPED and not first.too_large:
             self._world.violate(f"1: {first} is not too large, and was skipped")
-        if kind == _QUARANTINED and self._failures(copies) < _ATTEMPTS:
+        interrupted = sum(self._world.faults.struck[name] for name in _INTERRUPTIONS)  # a suspect is counted before
+        if kind == _QUARANTINED and self._failures(copies) + interrupted < _ATTEMPTS:
             self._world.violate(f"1: {first} did not fail {_ATTEMPTS} times, and is in quarantine")
 
     def _failures(self, copies: list[Mail]) -> int:
@@ -204,7 +206,7 @@ class Book:
             return
         key = (uidl_digest(uidl), bytes.fromhex(mail.identity)[:8])
         image = LedgerImage(world.state.ledgers.get(account_id, b""))
-        if not any(r.identity == key[1] and r.kind is Kind.STORED for r in image.of_uidl(key[0])):
+        if not any(r.identity == key[1] and r.kind in {Kind.STORED, Kind.DELETING} for r in image.of_uidl(key[0])):
             world.violate(f"3: {mail} was deleted without a STORED record: {image.of_uidl(key[0])}")
         if not any(
             poll != actor.poll and at < world.clock.seconds - GRACE_S for poll, at in self._written[account_id, key]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from ingest.adapters.memory_state import MemoryState
 from ingest.errors import IngestError, StateUnavailable, StoreUnavailable
 from ingest.ledger import LedgerImage
-from ingest.models import AccountState, Grant, OutgoingEvent, Record
+from ingest.models import AccountState, Grant, OutgoingEvent, Record, Refusal
 from ingest.ports import Lease, Ledger, ObjectInfo, Put
 from ingest.retry import Steps, soon
 from simulation.baton import Actor
@@ -116,25 +116,48 @@ class SimulatedLedger:
         return self._way.call("load", account_id, None, lambda: self._inner.load(account_id))
 
     def commit(
-        self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record], event: OutgoingEvent | None
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        event: OutgoingEvent | None,
+        *,
+        finished: bytes | None = None,
+        following: bytes | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
-        self._with_image(
-            "commit", account_id, token, image, lambda its: self._inner.commit(account_id, token, its, records, event)
-        )
+        def done(its: LedgerImage) -> None:
+            self._inner.commit(
+                account_id, token, its, records, event, finished=finished, following=following, refusal=refusal
+            )
 
-    def rewrite(self, account_id: str, token: str, image: LedgerImage, records: Sequence[Record]) -> None:
-        self._with_image(
-            "rewrite", account_id, token, image, lambda its: self._inner.rewrite(account_id, token, its, records)
-        )
+        self._with_image("commit", account_id, token, image, done)
 
-    def attempts(self, account_id: str, token: str, uidl_digest: bytes, *, count: bool) -> int:
-        return self._way.call(
-            "attempts", account_id, token, lambda: self._inner.attempts(account_id, token, uidl_digest, count=count)
-        )
+    def rewrite(
+        self,
+        account_id: str,
+        token: str,
+        image: LedgerImage,
+        records: Sequence[Record],
+        *,
+        event: OutgoingEvent | None = None,
+        resolved: Refusal | None = None,
+    ) -> None:
+        def done(its: LedgerImage) -> None:
+            self._inner.rewrite(account_id, token, its, records, event=event, resolved=resolved)
 
-    def settle(self, account_id: str, token: str) -> None:
+        self._with_image("rewrite", account_id, token, image, done)
+
+    def mark(self, account_id: str, token: str, digest: bytes) -> None:
+        self._way.call("mark", account_id, token, lambda: self._inner.mark(account_id, token, digest))
+
+    def count(self, account_id: str, token: str, digest: bytes, by: int) -> int:
+        return self._way.call("count", account_id, token, lambda: self._inner.count(account_id, token, digest, by))
+
+    def settle(self, account_id: str, token: str, image: LedgerImage) -> None:
         def done() -> None:
-            self._inner.settle(account_id, token)
+            self._inner.settle(account_id, token, image)
             if self._world.history is not None:
                 self._world.history.clear()  # a replica has it all: no failover goes behind this
 

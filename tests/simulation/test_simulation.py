@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,11 +13,11 @@ from ingest import news
 from ingest.adapters.memory_state import MemoryState
 from ingest.adapters.memory_store import MemoryStore
 from ingest.errors import StateUnavailable
+from ingest.holding import Holding
 from ingest.ledger import LedgerImage
-from ingest.models import MessageRef, OutgoingEvent, Record
+from ingest.models import Kind, MessageRef, OutgoingEvent, Record
 from ingest.pop3.session import Session
 from ingest.ports import Put
-from ingest.visit import Visit
 from simulation.faults import EXCLUDED, FAULTS, PENDING, TRAITS, allowed
 from simulation.runner import Options, lines_of_trace, run_seed, run_seeds
 
@@ -83,19 +85,22 @@ def _lying_store(patch: pytest.MonkeyPatch) -> None:
 
 
 def _told_again_when_renumbered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("ingest.visit.renumbered", lambda *_: False)
+    patch.setattr("ingest.intake.renumbered", lambda *_: False)
 
 
 def _prune_what_is_not_listed(patch: pytest.MonkeyPatch) -> None:
-    def after_session(listing: news.Digested, image: LedgerImage, deleted: object, *, keeps: bool) -> list[Record]:
+    def after_session(listing: news.Digested, image: LedgerImage, *_: object, **__: object) -> list[Record]:
         return [record for record in image.records() if record.uidl in listing.listed]
 
     patch.setattr("ingest.visit.after_session", after_session)
 
 
 def _gone_still_covers(patch: pytest.MonkeyPatch) -> None:
-    after_session = news.after_session
-    patch.setattr("ingest.visit.after_session", lambda *args, keeps: after_session(*args, keeps=True))
+    def after_session(*args: Any, **given: Any) -> list[Record] | None:  # noqa: ANN401  # as the real one
+        after = news.after_session(*args, **given)
+        return after and [replace(each, kind=Kind.STORED) if each.kind is Kind.GONE else each for each in after]
+
+    patch.setattr("ingest.visit.after_session", after_session)
 
 
 def _quit_whatever_was_left(patch: pytest.MonkeyPatch) -> None:
@@ -113,15 +118,15 @@ def _random_ids(patch: pytest.MonkeyPatch) -> None:
 
 
 def _record_without_event(patch: pytest.MonkeyPatch) -> None:
-    commit = Visit._commit
+    commit = Holding.commit
 
-    def forgetful(self: Visit, records: Sequence[Record], event: OutgoingEvent | None) -> None:
+    def forgetful(self: Holding, records: Sequence[Record], event: OutgoingEvent | None = None, **given: Any) -> None:  # noqa: ANN401  # as the real one
         try:
-            commit(self, records, event)
+            commit(self, records, event, **given)
         except StateUnavailable:
-            commit(self, records, None)
+            commit(self, records, None, **given)
 
-    patch.setattr(Visit, "_commit", forgetful)
+    patch.setattr(Holding, "commit", forgetful)
 
 
 def _a_bug_of_ours(patch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from collections import deque
 from functools import partial
 from random import Random
 
+from house import InProcess
+
 from ingest.adapters.memory_state import MemoryLease, MemoryLedger, MemorySchedule, MemoryState
 from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
@@ -209,6 +211,7 @@ class World:
             secrets=_NoSecrets(),
             spools=spools,
             pipeline=pipeline,
+            isolation=InProcess(pipeline),
             lease=SimulatedLease(way, MemoryLease(self.state, ttl_s=LEASE_TTL_S, claim_ttl_s=_CLAIM_TTL_S)),
             ledger=SimulatedLedger(self, way, MemoryLedger(self.state)),
             clock=self.clock,

@@ -130,6 +130,18 @@ def test_a_store_that_fails_in_the_child_counts_against_nobody() -> None:
         assert h.subjects() == ["bad"]
 
 
+def test_a_connection_that_breaks_while_a_suspect_comes_counts_against_nobody() -> None:
+    with house(mail("bad")) as h:
+        dying(h, deadly(h))
+        h.server.behaviour = Behaviour(close_on_retr=1)
+        for _ in range(5):
+            assert h.poll().outcome is Outcome.FAILED
+        assert set(h.state.suspects["a"].values()) == {0}
+        h.server.behaviour = Behaviour()
+        h.poll()
+        assert h.subjects() == ["bad"]
+
+
 def test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again() -> None:
     with house(mail("bad"), mail("good")) as h:
         alone = Alone(h.pipeline(), {b"bad": Died})
