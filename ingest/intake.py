@@ -18,8 +18,9 @@ from ingest.errors import Fault, IngestError, MessageTooLarge, MessageUnprocessa
 from ingest.holding import Holding
 from ingest.isolation import Isolation
 from ingest.ledger import UNCOVERING, uidl_digest
+from ingest.mime.identity import unparsed_identity
 from ingest.models import Account, Kind, MessageRef, Record, Refusal
-from ingest.news import Digested, content_digest, octets_digest, record_digest, renumbered, size_digest
+from ingest.news import Digested, content_digest, record_digest, renumbered, size_digest, unread_digest
 from ingest.pipeline import Pipeline, Processed, Refused
 from ingest.ports import Clock, Spool, Telemetry
 
@@ -97,23 +98,42 @@ class Intake:
         self._tally.messages += 1
         self._tally.bytes += spool.size
         mark = self.mark_of(ref, spool) or b""
-        if ref.uidl is None and self._was_refused(quarantine_record(ref, spool), mark):
+        if self._stays_in_quarantine(ref, spool):
             return
         self._holding.take_in_hand(mark)
         counted_here = not counted and self._holding.suspects(mark)  # it has no name before it is retrieved
         if counted_here:
             counted = self._holding.count(mark)
         try:
-            done = self._alone(ref, spool, counted) if counted else self._here(ref, spool)
+            self._process(ref, spool, mark, following=following, counted=counted)
         except IngestError as error:
-            if error.fault is not Fault.MESSAGE:
-                if counted_here:
-                    self._holding.uncount(mark)
-                raise
-            self.failed(ref, spool, error, counted=counted)
-            return
+            if error.fault is Fault.MESSAGE:
+                self.failed(ref, spool, error, counted=counted)
+                return
+            if counted_here:
+                self._holding.uncount(mark)
+            raise
+
+    def _process(
+        self, ref: MessageRef, spool: Spool, mark: bytes, *, following: MessageRef | None, counted: int
+    ) -> None:
+        done = self._alone(ref, spool, counted) if counted else self._here(ref, spool)
         if done is not None:
             self._commit(ref, spool, done, mark, following)
+        elif self._holding.suspects(mark):
+            self._holding.commit([], finished=mark)  # it has its record, and did no harm
+
+    def _stays_in_quarantine(self, ref: MessageRef, spool: Spool) -> bool:
+        """Whether this occurrence is known as unreadable, and only looked at for the sake of another one."""
+        if ref.uidl is not None:
+            name = uidl_digest(ref.uidl)
+            if self._listing.listed[name] <= 1 and not self._holding.image.of_uidl(name):
+                return False
+        record = quarantine_record(ref, spool)
+        before = self._before(record)
+        if ref.uidl is None and before:  # a copy
+            self._holding.commit([record], finished=self.mark_of(ref, spool))
+        return before is None or (ref.uidl is None and bool(before))
 
     def _here(self, ref: MessageRef, spool: Spool) -> Processed | None:
         """Process it in this thread; None if it has its record, or got one because it was told of already."""
@@ -142,10 +162,14 @@ class Intake:
 
     def _before(self, record: Record) -> list[Record] | None:
         """The records of this UIDL and content; None if this very occurrence has its own, as each listed one should."""
-        same = [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
+        same = self._like(record)
         self._seen[record.uidl, record.identity] += 1
         covering = sum(each.kind not in UNCOVERING for each in same)
         return None if self._seen[record.uidl, record.identity] <= covering else same
+
+    def _like(self, record: Record) -> list[Record]:
+        """The records of this UIDL and content."""
+        return [each for each in self._holding.image.of_uidl(record.uidl) if each.identity == record.identity]
 
     def _commit(
         self, ref: MessageRef, spool: Spool, done: Processed, mark: bytes, following: MessageRef | None
@@ -167,9 +191,9 @@ class Intake:
         self._telemetry.message_failed(self._account.id, error.code, error.what)
         mark = self.mark_of(ref, spool) or content_digest(b"%d" % ref.size)
         record = quarantine_record(ref, spool)
-        if (ref.uidl is not None or spool is None) and self._was_refused(record, mark):
+        if spool is None and self._was_refused(record, mark):
             return
-        if spool is not None and self._is_renumbered(record.identity):
+        if spool is not None and (self._like(record) or self._is_renumbered(record.identity)):
             self._holding.commit([record], finished=mark)
             return
         if (counted or self._holding.count(mark)) < self._attempts:
@@ -237,9 +261,9 @@ def refusal_of(  # noqa: PLR0917  # each from another hand
 
 
 def quarantine_record(ref: MessageRef, spool: Spool | None) -> Record:
-    """The record of a message that can't be processed: known by all its octets, or by its size if it has none."""
+    """The record of a message that can't be processed: known by its content, or by its size if we have none."""
     if spool is None:
         digest = content_digest(b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
         return Record(digest, size_digest(ref.size), Kind.QUARANTINED)
-    digest = record_digest(ref.uidl, spool.buffer, spool.sha256)
-    return Record(digest, octets_digest(spool.sha256), Kind.QUARANTINED)
+    identity = unparsed_identity(spool.buffer, spool.sha256)
+    return Record(record_digest(ref.uidl, spool.buffer, identity), unread_digest(identity), Kind.QUARANTINED)

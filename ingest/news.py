@@ -72,9 +72,9 @@ def size_digest(size: int) -> bytes:
     return hashlib.sha256(b"size\0%d" % size).digest()[:8]
 
 
-def octets_digest(sha256: bytes) -> bytes:
-    """What stands for the identity of a message that could not be parsed: 8 octets from the SHA-256 of all of it."""
-    return hashlib.sha256(b"octets\0" + sha256).digest()[:8]
+def unread_digest(identity: bytes) -> bytes:
+    """What stands for the identity of a message that could not be parsed: never that of one that was."""
+    return hashlib.sha256(b"unread\0" + identity).digest()[:8]
 
 
 class Digested:

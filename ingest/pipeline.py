@@ -21,7 +21,7 @@ from ingest.events import build
 from ingest.events.models import EventType
 from ingest.mime.decoders import decoded
 from ingest.mime.envelope import read_envelope
-from ingest.mime.identity import identity_digest
+from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
 from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMessage, Part, StoredPart
@@ -185,7 +185,6 @@ class Pipeline:
         beat: Callable[[], None],
     ) -> Refused:
         """Store the raw message if there is one, and build the event that says why it could not be processed."""
-        # Its own parsing may be what fails: only the digest of all octets is safe to take as identity.
         head = bytes(spool.buffer[: self._limits.header_block_bytes]) if spool else b""
         told = self._unprocessed(
             EventType.QUARANTINED,
@@ -223,7 +222,7 @@ class Pipeline:
             account,
             uidl,
             size=size,
-            identity=spool.sha256 if spool else None,
+            identity=unparsed_identity(spool.buffer, spool.sha256) if spool else None,
             envelope=envelope,
             reason=error.code,
             detail=error.what,

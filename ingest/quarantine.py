@@ -30,8 +30,9 @@ from ingest.heartbeat import Heartbeat
 from ingest.holding import Holding
 from ingest.isolation import Isolation
 from ingest.ledger import LedgerImage, uidl_digest
+from ingest.mime.identity import unparsed_identity
 from ingest.models import Account, Grant, Kind, MessageRef, Record, Refusal
-from ingest.news import octets_digest, record_digest
+from ingest.news import record_digest, unread_digest
 from ingest.ports import (
     AccountRegistry,
     Clock,
@@ -169,7 +170,7 @@ class Quarantine:
         first_seen = self._first_seen(refusal, key)
         spool = self._raw.read(key, beat)
         try:
-            if octets_digest(spool.sha256) != refusal.record.identity:
+            if unread_digest(unparsed_identity(spool.buffer, spool.sha256)) != refusal.record.identity:
                 raise StoreRefused(f"{self._store.url(key)} is not what was put there", todo="restore that object")
             done = self._isolation.process(account, ref, spool, first_seen=first_seen, beat=beat)
             unnamed = record_digest(None, spool.buffer, done.identity)

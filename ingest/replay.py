@@ -27,6 +27,7 @@ from ingest.holding import Holding
 from ingest.intake import quarantine_record, refusal_of
 from ingest.isolation import Isolation
 from ingest.ledger import LedgerImage, uidl_digest
+from ingest.mime.identity import unparsed_identity
 from ingest.models import Account, Failure, Kind, MessageRef, Outcome, OutgoingEvent, Record, Refusal
 from ingest.news import content_digest, record_digest
 from ingest.pipeline import Pipeline, Processed
@@ -251,7 +252,8 @@ class Replayer:
 
     def _process(self, held: _Held, message: RawMessage, ref: MessageRef, spool: Spool, mark: bytes) -> Processed:
         account, beat, first_seen = held.account, held.beat, message.first_seen
-        was_quarantined = message.event_id == event_id(EventType.QUARANTINED, account.id, message.sha256)
+        identity = unparsed_identity(spool.buffer, spool.sha256)
+        was_quarantined = message.event_id == event_id(EventType.QUARANTINED, account.id, identity)
         if was_quarantined or held.holding.suspects(mark):
             done = self._isolation.process(account, ref, spool, first_seen=first_seen, beat=beat)
             return replace(done, event=as_replay(done.event))

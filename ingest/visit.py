@@ -97,6 +97,7 @@ class Visit:
         self._listing = Digested(Listing((), complete=False))
         self._extent = grant.extent
         self._known = grant.state.fingerprint
+        self._rewritten = False
         self.holding = Holding(account.id, grant, ledger=ledger, steps=steps)
         self.tally = Tally()
         self.learnt: AccountState = replace(grant.state, fingerprint=None)
@@ -136,7 +137,7 @@ class Visit:
         stopped = self.tally.more or self.tally.drained
         self.learnt = replace(self.learnt, first_poll_done=self.learnt.first_poll_done or not stopped)
         self._leave(to_delete, intake)
-        if self.learnt.first_poll_done and not (stopped or intake.unsettled):
+        if self.learnt.first_poll_done and not (stopped or intake.unsettled or self._left_uncovered()):
             self.learnt = replace(self.learnt, fingerprint=self._fingerprint(self.holding.image.extent))
 
     def _is_unchanged(self) -> bool:
@@ -148,6 +149,10 @@ class Visit:
     def _fingerprint(self, extent: str) -> str | None:
         listing = self._listing.fingerprint()
         return listing and f"{listing}:{extent}"
+
+    def _left_uncovered(self) -> bool:
+        """Whether something listed has no record that covers it, though nothing failed: a twin's may have gone."""
+        return bool(self._rewritten and new_messages(self._listing, self.holding.image))
 
     def _listings(self) -> tuple[int, ...]:
         """The complete listings to remember; an empty one shows nothing."""
@@ -315,11 +320,14 @@ class Visit:
         confirmed = self._session.quit()
         self.tally.deleted = len(deleted) if confirmed else 0
         self.tally.undeleted += len(to_delete) - self.tally.deleted
-        outcome = dict.fromkeys(map(uidl_of, to_delete), Kind.STORED)  # refused
-        outcome |= dict.fromkeys(map(uidl_of, deleted), Kind.DELETED if confirmed else Kind.DELETING)
+        kept = set(map(uidl_of, (ref for ref in to_delete if ref not in deleted)))
+        outcome = dict.fromkeys(map(uidl_of, deleted), Kind.DELETED if confirmed else Kind.DELETING)
+        # Of several under one UIDL some may be kept and some deleted: which, the next listing and the content tell.
+        outcome |= {name: Kind.DELETING if name in outcome else Kind.STORED for name in kept}
         records = after_session(
             self._listing, image, outcome, earlier=self.learnt.listings, pruning=self._limits.pruning
         )
         if records is not None:
             self.holding.rewrite(records)
+            self._rewritten = True
         self.learnt = replace(self.learnt, listings=self._listings())

@@ -15,6 +15,7 @@ from ingest.mime.octets import chunks, octets
 _NAME = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:"
 _RUN = rb"(?:" + _NAME + rb"[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))++"
 _AT_START = re.compile(_RUN)
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _REWRITTEN = re.compile(rb"\n" + _RUN)
 
 
@@ -39,6 +40,13 @@ def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha
                 digest.update(chunk)
             at = end
         return digest.digest()
+
+
+def unparsed_identity(buffer: memoryview | bytes | mmap.mmap, sha256: bytes) -> bytes:
+    """The identity digest of a message that can't be parsed: its header block ends at the first empty line."""
+    with octets(buffer) as view:
+        end = _EMPTY_LINE.search(view)
+        return identity_digest(view, end.start() + 1 if end else len(view), sha256)
 
 
 def stable_header(block: bytes) -> bytes:

@@ -67,7 +67,6 @@ TRAITS = ("keep_forever", "keep_delete", "keep_age", "first_all", "first_new", "
 
 _COPY = "a copy of a deleted message and the message itself, not deleted at all, are one and the same to see"
 _LEFT = "the one that was read goes and leaves the other behind its record"
-_UNREAD = "what can't be parsed is known by all its octets, the rewritten field included"
 EXCLUDED: Mapping[frozenset[str], str] = {
     frozenset({"without_uidl", "first_new"}): "seeding needs UIDLs: account_misconfigured",
     frozenset({"without_uidl", "renumbered_all"}): "there is nothing to renumber",
@@ -84,44 +83,13 @@ EXCLUDED: Mapping[frozenset[str], str] = {
     frozenset({"uidl_twice", "listing_window"}): "a window with one of the two hides it behind the other's record",
     frozenset({"uidl_twice", "hides_retrieved"}): _LEFT,
     frozenset({"uidl_twice", "expire_0"}): _LEFT,  # a server without CAPA has no way to announce it
-    frozenset({"without_uidl", "status_rewritten", "poison"}): _UNREAD,
-    frozenset({"without_uidl", "status_rewritten", "poison_heals"}): _UNREAD,
+    frozenset({"poison", "retr_refused"}): "refused at first, unreadable later: told of by what was known each time",
+    frozenset({"uidl_twice", "renumbered_some"}): "one of two goes before both were seen: its record hides the other",
+    frozenset({"without_uidl", "retr_refused"}): "what is refused without a UIDL has no name but its size",
     frozenset({"hides_retrieved", "expire_0"}): "one or the other",
 }
 
-_HIDDEN = "of two messages of a UIDL one fails for good: it gets a second record, which hides the other one"
-_BUDGET = "known ones that must be looked at again use up the budget, and those behind them are never reached"
-_QUARANTINE = "a renumbered message in quarantine is told of again, under the same id"
-_HEALED = "a renumbered message that left quarantine by itself gets a STORED record, is not told of, and is deleted"
-_REWRITTEN = "a message renumbered and rewritten at once is told of again, under the same id"
-_COVERS = "only a STORED record of an account that deletes is marked when its message is gone; others cover for ever"
-_UNSETTLED = "settle answers yes though a failover lost a commit before it: what QUIT then takes has no record"
-PENDING: Mapping[frozenset[str], str] = {
-    frozenset({"failover", "hides_retrieved"}): _UNSETTLED,
-    frozenset({"failover", "expire_0"}): _UNSETTLED,  # a server without CAPA has no way to announce it
-    frozenset({"uidl_twice", "listing_empty"}): "a new record of one drops the GONE record of the other: told again",
-    frozenset({"uidl_reused", "keep_forever"}): _COVERS,
-    frozenset({"uidl_reused", "first_new"}): _COVERS,
-    frozenset({"uidl_reused", "too_large"}): _COVERS,
-    frozenset({"uidl_reused", "poison"}): _COVERS,
-    frozenset({"uidl_reused", "poison_heals"}): _COVERS,
-    frozenset({"uidl_reused", "retr_refused"}): _COVERS,
-    frozenset({"status_rewritten", "renumbered_all"}): _REWRITTEN,
-    frozenset({"status_rewritten", "renumbered_some"}): _REWRITTEN,
-    frozenset({"uidl_twice", "renumbered_some"}): "one of two messages of a UIDL renumbered: told again, same id",
-    frozenset({"without_uidl", "too_large"}): "two skipped messages of one size have one event id",
-    frozenset({"poison", "renumbered_all"}): _QUARANTINE,
-    frozenset({"poison", "renumbered_some"}): _QUARANTINE,
-    frozenset({"poison_heals", "renumbered_all"}): _HEALED,
-    frozenset({"poison_heals", "renumbered_some"}): _HEALED,
-    frozenset({"uidl_twice", "too_large"}): _HIDDEN,
-    frozenset({"uidl_twice", "poison"}): _HIDDEN,
-    frozenset({"uidl_twice", "poison_heals"}): _HIDDEN,
-    frozenset({"without_uidl", "retr_refused"}): "what is refused has no name: in quarantine again and again",
-    frozenset({"small_budget", "uidl_twice"}): _BUDGET,
-    frozenset({"small_budget", "without_uidl", "delivered_again", "poison"}): _BUDGET,
-    frozenset({"small_budget", "without_uidl", "delivered_again", "poison_heals"}): _BUDGET,
-}
+PENDING: Mapping[frozenset[str], str] = {}
 
 
 class Faults:

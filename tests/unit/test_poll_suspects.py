@@ -175,6 +175,15 @@ def test_without_uidls_a_suspect_is_known_by_its_octets() -> None:
         assert (h.subjects(), len(reasons(h))) == (["good"], 1)
 
 
+def test_a_known_message_that_was_in_hand_when_a_worker_died_is_no_suspect_for_ever() -> None:
+    with house(mail("bad"), behaviour=Behaviour(uidl=False)) as h:
+        h.poll()
+        dying(h, deadly(h))
+        for _ in range(5):
+            assert h.poll().quarantined == 0
+        assert h.state.suspects["a"] == {}
+
+
 def test_a_suspect_whose_uidl_changed_meanwhile_is_not_told_of_twice() -> None:
     with house(mail("one")) as h:
         h.poll()
