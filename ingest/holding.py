@@ -63,6 +63,12 @@ class Holding:
             with contextlib.suppress(IngestError):  # then it stands counted once too often
                 self._suspects[digest] = self._ledger.count(self._account_id, self._token, digest, -1)
 
+    def suspect(self, digest: bytes | None) -> None:
+        """Make this message a suspect, if it has a mark, without counting anything against it."""
+        if digest is not None and digest not in self._suspects:
+            with contextlib.suppress(IngestError):  # then it is met as before
+                self._suspects[digest] = self._ledger.count(self._account_id, self._token, digest, 0)
+
     def commit(
         self,
         records: Sequence[Record],

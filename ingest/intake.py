@@ -211,10 +211,12 @@ class Intake:
         block = (head or b"").partition(b"\r\n\r\n")[0]
         digest = content_digest(block + b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
         record = Record(digest, size_digest(ref.size), Kind.SKIPPED)
-        if self._was_refused(record, None):
+        finished = None if ref.uidl is None else self.mark_of(ref, None)
+        if self._was_refused(record, finished):
             return
         error = MessageTooLarge(why)
-        self._refuse(ref, ref.size, record, self._pipeline.skipped(self._account, ref, head, error), error)
+        told = self._pipeline.skipped(self._account, ref, head, error)
+        self._refuse(ref, ref.size, record, told, error, finished=finished)
         self._tally.skipped += 1
 
     def _was_refused(self, record: Record, mark: bytes | None) -> bool:

@@ -3,7 +3,7 @@
 Rules of this room:
 - Only the holder of the lease changes a ledger: while a poll works on the account, a retry is refused.
 - What lies in storage is processed from there, alone in a process of its own: it may be what killed workers. Its record
-  becomes STORED in the step that tells of it.
+  becomes STORED in the step that tells of it, or GONE where it was not listed lately.
 - What only the server has is forgotten, so that the next poll retrieves it.
 - A retry that fails changes nothing, and counts nothing.
 """
@@ -178,11 +178,13 @@ class Quarantine:
             spool.close()
         image = holding.image
         digest = unnamed if refusal.uidl is None else refusal.record.uidl
-        record = Record(digest, done.identity[:8], Kind.STORED, image.now_minutes)
+        occurrences = sum(each.kind is Kind.QUARANTINED and _is_of(each, refusal) for each in image.records())
+        # What was not listed lately must not cover its UIDL: that may stand for other mail by now.
+        kind = Kind.STORED if occurrences else Kind.GONE
+        record = Record(digest, done.identity[:8], kind, image.now_minutes)
         if _was_told_of(image, refusal, record):
             holding.rewrite(_without(image, refusal), resolved=refusal)
             return Retried.KNOWN
-        occurrences = sum(each.kind is Kind.QUARANTINED and _is_of(each, refusal) for each in image.records())
         holding.rewrite(
             [*_without(image, refusal), *[record] * max(1, occurrences)], event=done.event, resolved=refusal
         )

@@ -84,8 +84,9 @@ class Seeding:
         if not self._listing.whole or seeded_at is None:
             return new
         since = _since(self._account) or datetime.fromtimestamp(seeded_at, UTC)
-        back = [ref for ref in new if missed(self._holding.image, ref)]
-        others = [ref for ref in new if ref not in back]
+        missing = {ref.number for ref in new if missed(self._holding.image, ref)}
+        back = [ref for ref in new if ref.number in missing]
+        others = [ref for ref in new if ref.number not in missing]
         left = self._before(since, back)[0] if back else []
         if others and seeding_lost(self._listing, self._holding.image, within_s=self._within_s):
             others, old = self._before(since, others)

@@ -9,12 +9,13 @@ Rules of this room:
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from ingest.errors import IngestError, MessageUnprocessable, ServerTemporary
+from ingest.errors import ConnectionLost, IngestError, MessageUnprocessable, ProtocolError, ServerTemporary
 from ingest.holding import Holding
 from ingest.intake import Intake, Tally
 from ingest.isolation import Isolation
@@ -219,48 +220,59 @@ class Visit:
         within = self._within_budget(new)
         self.tally.more = self.tally.more or len(within) < len(new)
         suspects = {ref: mark for ref in within if (mark := intake.mark_of(ref, None)) and self.holding.suspects(mark)}
-        refused: list[tuple[Refused, int]] = []
-        for ref, mark in suspects.items():
-            if self._session.broken:
-                return
-            # Counted before the work: should it end us once more, it stands counted.
-            counted = self.holding.count(mark)
-            if counted > self._limits.quarantine_attempts + 1:
-                intake.failed(ref, None, MessageUnprocessable("each worker that retrieved it died"), counted=counted)
-                continue
-            try:
-                refused += [(each, counted) for each in self._take([ref], intake, started, counted)]
-            except IngestError:  # not the message's own fault, which raises nothing
-                self.holding.uncount(mark)
-                raise
         rest = [ref for ref in within if ref not in suspects]
-        if not self._session.broken and not self.tally.drained:
-            refused += [(each, 0) for each in self._take(rest, intake, started)]
+        refused = [(each, 0) for each in self._take(rest, intake, started)]
+        # In another order each time: one that breaks the session must not hold up the same ones behind it for ever.
+        for ref in random.sample(list(suspects), len(suspects)):
+            if self._session.broken or self._stop(started):
+                break
+            refused += self._take_suspect(ref, suspects[ref], intake, started)
         self._judge(refused, intake)
+
+    def _take_suspect(self, ref: MessageRef, mark: bytes, intake: Intake, started: float) -> list[tuple[Refused, int]]:
+        """Retrieve one that failed before, or that was in hand when a worker or a session came to its end."""
+        # Counted before the work: should it end us once more, it stands counted.
+        counted = self.holding.count(mark)
+        if counted > self._limits.quarantine_attempts + 1:
+            intake.failed(ref, None, MessageUnprocessable("each worker that retrieved it died"), counted=counted)
+            return []
+        try:
+            return [(each, counted) for each in self._take([ref], intake, started, counted)]
+        except IngestError:  # not the message's own fault, which raises nothing
+            self.holding.uncount(mark)
+            raise
 
     def _take(self, refs: list[MessageRef], intake: Intake, started: float, counted: int = 0) -> list[Refused]:
         """Retrieve these and hand each to the intake; return those that the server refused."""
         refused: list[Refused] = []
         cap = self._limits.max_message_bytes
+        done = 0
         self._in_hand(refs[:1], intake)
-        with closing(self._session.retrieve(refs, self._spools, max_bytes=cap)) as retrieval:
-            for done, got in enumerate(retrieval, 1):
-                following = refs[done] if done < len(refs) else None
-                match got:
-                    case Retrieved(ref, spool):
-                        with closing(spool):
-                            intake.take(ref, spool, following=following, counted=counted)
-                    case Refused():
-                        refused.append(got)
-                    case TooLarge(ref, head):
-                        intake.skip(ref, head, f"more octets came than the cap of {cap}")
-                        self.tally.more = True  # the session is spent; the others come in the next one
-                self._on_message(done, len(refs), self.tally.bytes)
-                self._beat()
-                if done < len(refs):
-                    if self._stop(started):
-                        break
-                    self._in_hand(refs[done : done + 1], intake)
+        try:
+            with closing(self._session.retrieve(refs, self._spools, max_bytes=cap)) as retrieval:
+                for got in retrieval:
+                    done = refs.index(got.ref, done) + 1  # a temporary refusal comes behind all others
+                    following = refs[done] if done < len(refs) else None
+                    match got:
+                        case Retrieved(ref, spool):
+                            with closing(spool):
+                                intake.take(ref, spool, following=following, counted=counted)
+                        case Refused():
+                            refused.append(got)
+                        case TooLarge(ref, head):
+                            intake.skip(ref, head, f"more octets came than the cap of {cap}")
+                            self.tally.more = True  # the session is spent; the others come in the next one
+                    self._on_message(done, len(refs), self.tally.bytes)
+                    self._beat()
+                    if done < len(refs):
+                        if self._stop(started):
+                            break
+                        self._in_hand(refs[done : done + 1], intake)
+        except (ConnectionLost, ProtocolError):
+            # At the next one: it is a suspect from here on, so that it comes behind all others, and counts nothing.
+            for ref in refs[done : done + 1]:
+                self.holding.suspect(intake.mark_of(ref, None))
+            raise
         return refused
 
     def _in_hand(self, refs: Sequence[MessageRef], intake: Intake) -> None:
@@ -286,7 +298,8 @@ class Visit:
         return new
 
     def _stop(self, started: float) -> bool:
-        late = self._clock.monotonic() - started > self._limits.max_s
+        # Not before anything was committed: without UIDLs what is known is read first, each time anew.
+        late = self.holding.committed > 0 and self._clock.monotonic() - started > self._limits.max_s
         self.tally.drained = self._draining()
         self.tally.more = self.tally.more or late
         return self.tally.drained or late
@@ -308,10 +321,10 @@ class Visit:
         quit_deletes = self._session.capabilities.expire_days == 0 and self.tally.messages
         if intake.must_abort or self._session.broken or quit_deletes:
             self._session.abort()
+            self._write_down({})
             return
-        image = self.holding.image
         if to_delete:
-            self.holding.rewrite(deleting(image, to_delete))
+            self.holding.rewrite(deleting(self.holding.image, to_delete))
         if to_delete or self.tally.messages:
             # What QUIT makes final must be where a failover finds it.
             self.holding.settle()
@@ -320,12 +333,17 @@ class Visit:
         confirmed = self._session.quit()
         self.tally.deleted = len(deleted) if confirmed else 0
         self.tally.undeleted += len(to_delete) - self.tally.deleted
-        kept = set(map(uidl_of, (ref for ref in to_delete if ref not in deleted)))
+        gone = {ref.number for ref in deleted}
+        kept = {uidl_of(ref) for ref in to_delete if ref.number not in gone}
         outcome = dict.fromkeys(map(uidl_of, deleted), Kind.DELETED if confirmed else Kind.DELETING)
         # Of several under one UIDL some may be kept and some deleted: which, the next listing and the content tell.
         outcome |= {name: Kind.DELETING if name in outcome else Kind.STORED for name in kept}
+        self._write_down(outcome)
+
+    def _write_down(self, outcome: Mapping[bytes, Kind]) -> None:
+        """What the listing and the end of the session say of the records."""
         records = after_session(
-            self._listing, image, outcome, earlier=self.learnt.listings, pruning=self._limits.pruning
+            self._listing, self.holding.image, outcome, earlier=self.learnt.listings, pruning=self._limits.pruning
         )
         if records is not None:
             self.holding.rewrite(records)

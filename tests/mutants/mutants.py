@@ -103,7 +103,7 @@ MUTANTS = (
         (
             Edit(
                 "ingest/visit.py",
-                "            self.holding.rewrite(deleting(image, to_delete))\n",
+                "            self.holding.rewrite(deleting(self.holding.image, to_delete))\n",
                 "            pass\n",
             ),
         ),
@@ -240,8 +240,8 @@ MUTANTS = (
         (
             Edit(
                 "ingest/visit.py",
-                "            counted = self.holding.count(mark)\n",
-                "            counted = self.holding._ledger.count(self.holding._account_id, self.holding._token, mark, 0) + 1\n",
+                "        counted = self.holding.count(mark)\n",
+                "        counted = self.holding._ledger.count(self.holding._account_id, self.holding._token, mark, 0) + 1\n",
             ),
         ),
         (SUSPECTS + "test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again",),

@@ -222,3 +222,25 @@ def test_an_interrupted_poll_gives_its_lease_back_and_keeps_what_it_committed(mo
         assert h.subjects() == ["one"]
         report = h.poll()
         assert (report.outcome, report.events) == (Outcome.DONE, 1)
+
+
+def test_a_uidl_that_was_missing_while_a_session_was_dropped_is_read_when_it_is_used_again() -> None:
+    with house(behaviour=Behaviour(delete_retrieved=True)) as h:  # each session that retrieves is dropped
+        h.maildrop.deliver(mail("one"), uidl="1")
+        h.poll()
+        h.maildrop.remove(h.maildrop.messages())
+        h.maildrop.deliver(mail("two"), uidl="2")
+        h.poll()
+        assert sorted(kinds(h)) == [Kind.STORED, Kind.GONE]
+        h.maildrop.deliver(mail("three"), uidl="1")
+        h.poll()
+        assert h.subjects() == ["one", "two", "three"]
+
+
+def test_without_uidls_mail_behind_more_known_mail_than_a_polls_time_can_read_is_reached() -> None:
+    with house(*(mail(f"{n}") for n in range(4)), behaviour=Behaviour(uidl=False)) as h:
+        h.poll()
+        h.maildrop.deliver(mail("new"))
+        assert h.server.wait_idle(5)
+        report = h.poller(max_s=20).poll(h.account, lambda *_: h.clock.forward(seconds=15))
+        assert (report.outcome, h.subjects()[-1]) == (Outcome.DONE, "new")

@@ -11,7 +11,7 @@ import pytest
 from house import PASSWORD, House, house, mail
 
 from ingest import intake, news
-from ingest.models import Kind, Outcome
+from ingest.models import Kind, MessageRef, Outcome
 from ingest.simulator.behaviour import Behaviour
 
 
@@ -279,3 +279,24 @@ def test_a_server_that_loses_its_uidls_between_two_polls_repeats_nothing() -> No
         assert h.poll().events == 0
         assert h.poll().outcome is Outcome.DONE
         assert len(h.events()) == 2
+
+
+def test_a_whole_maildrop_of_seeded_mail_that_is_back_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 300
+    compared = 0
+
+    def compare(self: MessageRef, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return isinstance(other, MessageRef) and self.number == other.number
+
+    with house(*(received(str(n), OLD) for n in range(count))) as h:
+        h.poll(account={"first_poll": "new"})
+        messages = h.maildrop.messages()
+        h.maildrop.remove(messages)
+        h.poll()
+        for message in messages:
+            h.maildrop.deliver(message.octets, message.uidl)
+        monkeypatch.setattr(MessageRef, "__eq__", compare)
+        assert h.poll().events == 0
+        assert compared <= 5 * count

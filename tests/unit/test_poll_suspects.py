@@ -15,6 +15,7 @@ from ingest.ledger import uidl_digest
 from ingest.models import Account, AccountState, Kind, MessageRef, Outcome, PollReport
 from ingest.pipeline import Pipeline, Processed, Read
 from ingest.ports import Spool
+from ingest.simulator import session as simulated
 from ingest.simulator.behaviour import Behaviour
 
 
@@ -151,7 +152,8 @@ def test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_ag
         assert (report.quarantined, len(alone.given)) == (1, 3)
         assert reasons(h) == ["message_unprocessable"]
         assert h.subjects() == ["good"]
-        assert h.ledger.load("a").records()[0].kind is Kind.QUARANTINED
+        bad = uidl_digest(h.maildrop.messages()[0].uidl.encode())
+        assert [record.kind for record in h.ledger.load("a").of_uidl(bad)] == [Kind.QUARANTINED]
 
 
 def test_a_message_that_no_worker_survives_to_retrieve_is_quarantined_without_its_octets() -> None:
@@ -221,3 +223,61 @@ def test_a_refusal_is_listed_with_what_a_person_needs() -> None:
         assert refusal.id == json.loads(h.state.events[0].json)["id"]
         [record] = h.ledger.load("a").records()
         assert (refusal.record.uidl, refusal.record.identity) == (record.uidl, record.identity)
+
+
+def test_a_message_at_which_the_connection_breaks_comes_behind_all_others_and_is_never_given_up() -> None:
+    with house(mail("first"), mail("breaks"), mail("last"), behaviour=Behaviour(close_on_retr=2)) as h:
+        for _ in range(6):
+            assert h.poll().failure is not None
+        assert h.subjects() == ["first", "last"]
+        assert list(h.state.suspects["a"].values()) == [0]
+        h.maildrop.remove(h.maildrop.messages()[:1])  # it is another number that breaks now
+        h.poll()
+        assert sorted(map(str, h.subjects())) == ["breaks", "first", "last"]
+        assert reasons(h) == []
+
+
+def test_of_several_suspects_one_at_which_the_connection_breaks_stops_no_other() -> None:
+    with house(mail("breaks"), mail("bad"), behaviour=Behaviour(close_on_retr=1)) as h:
+        h.poll()
+        dying(h, deadly(h))
+        for _ in range(40):  # their order is another one each time
+            h.poll()
+            if h.subjects() == ["bad"]:
+                break
+        assert h.subjects() == ["bad"]
+
+
+def test_a_suspect_that_is_refused_for_a_time_is_not_counted_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    retr = simulated.Session._TRANSACTION["RETR"]
+
+    def locked(session: simulated.Session, argument: bytes) -> None:
+        if argument == b"1":
+            raise simulated.Refused("locked", "SYS/TEMP")
+        retr(session, argument)
+
+    with house(mail("bad"), mail("last")) as h:
+        dying(h, deadly(h))
+        with monkeypatch.context() as patch:
+            patch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "RETR": locked})
+            for _ in range(6):
+                h.poll()
+        assert h.subjects() == ["last"]
+        h.poll()
+        assert (h.subjects(), reasons(h)) == (["last", "bad"], [])
+
+
+def test_a_suspect_with_more_octets_than_listed_and_allowed_is_skipped_and_no_suspect_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sizes(session: simulated.Session, argument: bytes) -> None:
+        session._listing(argument, lambda _: "100")
+
+    monkeypatch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "LIST": sizes})
+    with house(mail("bad", "x" * 5000)) as h:
+        dying(h, deadly(h))
+        h.poll(max_message_bytes=2000)
+        assert h.subjects("skipped") == ["bad"]
+        assert h.state.suspects["a"] == {}

@@ -128,8 +128,20 @@ def test_a_message_that_its_server_no_longer_has_is_retried_from_storage() -> No
         h.poll()
         assert "GONE" in kinds(h)
         assert h.quarantine().retry(refusal) is Retried.RECEIVED
-        assert kinds(h) == ["STORED", "STORED"]
+        assert kinds(h) == ["STORED", "GONE"]
         assert h.subjects() == ["good", "bad"]
+
+
+def test_a_uidl_that_stands_for_other_mail_by_now_is_read_behind_a_retry_of_what_it_stood_for() -> None:
+    with house() as h:
+        h.maildrop.deliver(mail("bad"), uidl="1")
+        refusal = quarantined(h)
+        h.maildrop.remove(h.maildrop.messages())
+        h.poll()
+        h.maildrop.deliver(mail("other"), uidl="1")
+        h.quarantine().retry(refusal)
+        h.poll()
+        assert h.subjects() == ["bad", "other"]
 
 
 def test_a_message_whose_record_was_pruned_is_retried_and_remembered() -> None:
@@ -137,8 +149,9 @@ def test_a_message_whose_record_was_pruned_is_retried_and_remembered() -> None:
         refusal = quarantined(h)
         rewrite(h, [])
         assert h.quarantine().retry(refusal) is Retried.RECEIVED
-        assert kinds(h) == ["STORED"]
+        assert kinds(h) == ["GONE"]
         assert h.poll().events == 0
+        assert kinds(h) == ["STORED"]
 
 
 def test_a_message_without_uidl_is_remembered_by_its_content() -> None:
