@@ -20,7 +20,15 @@ from ingest.isolation import Isolation
 from ingest.ledger import UNCOVERING, uidl_digest
 from ingest.mime.identity import unparsed_identity
 from ingest.models import Account, Kind, MessageRef, Record, Refusal
-from ingest.news import Digested, content_digest, record_digest, renumbered, size_digest, unread_digest
+from ingest.news import (
+    Digested,
+    content_digest,
+    record_digest,
+    renumbered,
+    size_digest,
+    skipped_digest,
+    unread_digest,
+)
 from ingest.pipeline import Pipeline, Processed, Refused
 from ingest.ports import Clock, Spool, Telemetry
 
@@ -208,8 +216,7 @@ class Intake:
 
     def skip(self, ref: MessageRef, head: bytes | None, why: str) -> None:
         """Tell of a message that is left on the server, and remember it."""
-        block = (head or b"").partition(b"\r\n\r\n")[0]
-        digest = content_digest(block + b"%d" % ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
+        digest = skipped_digest(head, ref.size) if ref.uidl is None else uidl_digest(ref.uidl)
         record = Record(digest, size_digest(ref.size), Kind.SKIPPED)
         finished = None if ref.uidl is None else self.mark_of(ref, None)
         if self._was_refused(record, finished):

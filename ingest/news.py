@@ -52,11 +52,16 @@ def header_digest(block: bytes, size: int) -> bytes | None:
     From the header block and the size, both without the fields that mail stores rewrite. None without a Received
     header: two messages may have all else in common, but no server stamps two alike.
     """
-    block = block.rstrip(b"\r\n") + b"\r\n"
+    block = block[:_HEADER_BYTES].rstrip(b"\r\n") + b"\r\n"
     if not _RECEIVED.search(block):
         return None
     stable = stable_header(block)
     return content_digest(stable + b"%d" % (size - len(block) + len(stable)))
+
+
+def skipped_digest(head: bytes | None, size: int) -> bytes:
+    """What stands for the UIDL of a skipped message that has none: 8 octets from its header block and its size."""
+    return content_digest((head or b"")[:_HEADER_BYTES].partition(b"\r\n\r\n")[0] + b"%d" % size)
 
 
 def record_digest(uidl: bytes | None, content: memoryview, identity: bytes) -> bytes:

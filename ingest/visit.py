@@ -29,6 +29,7 @@ from ingest.news import (
     header_digest,
     listings_seen,
     new_messages,
+    skipped_digest,
     uidl_of,
 )
 from ingest.pipeline import Pipeline
@@ -188,20 +189,28 @@ class Visit:
         return left
 
     def _pass_by_the_known(self, new: list[MessageRef]) -> list[MessageRef]:
-        """Without the messages that have no UIDL, but a header block and a size that the ledger knows."""
+        """Without the messages that have no UIDL, but a header block and a size that the ledger knows.
+
+        What seems to be a skipped one would end the session, so it comes last where its header block is not its own.
+        """
         unnamed = [ref for ref in new if ref.uidl is None]
-        if not unnamed or not len(self.holding.image) or self._session.broken:
+        image = self.holding.image
+        if not unnamed or not len(image) or self._session.broken:
             return new
         seen: Counter[bytes] = Counter()
         known: set[int] = set()
+        last: set[int] = set()
         for ref, head in self._session.headers(unnamed):
             digest = header_digest(head.partition(b"\r\n\r\n")[0], ref.size) if head else None
             if digest is not None:
                 seen[digest] += 1
-                if seen[digest] <= self.holding.image.covering(digest):
+                if seen[digest] <= image.covering(digest):
                     known.add(ref.number)
+            if any(each.kind is Kind.SKIPPED for each in image.of_uidl(skipped_digest(head, ref.size))):
+                (last if digest is None else known).add(ref.number)
             self._beat()
-        return [ref for ref in new if ref.number not in known]
+        self.tally.more = self.tally.more or self._session.broken
+        return sorted((ref for ref in new if ref.number not in known), key=lambda ref: ref.number in last)
 
     def _pass_by_the_large(self, new: list[MessageRef], intake: Intake) -> list[MessageRef]:
         """Skip what LIST already says is over the cap; return the others."""

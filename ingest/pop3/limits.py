@@ -25,7 +25,8 @@ class SessionLimits:
         window_messages: most commands under way at once, where the server pipelines.
         window_bytes: most octets under way at once, by the sizes LIST gave; a larger message travels alone.
         window_command_bytes: most octets of commands under way at once, so that no buffer on the way fills up.
-        top_bytes: most octets of one TOP reply.
+        top_bytes: most octets of one TOP reply that are kept.
+        top_dropped_bytes: most octets behind them that are read over; more break the session.
     """
 
     read_timeout_s: float = 30
@@ -41,3 +42,4 @@ class SessionLimits:
     window_bytes: int = MIB
     window_command_bytes: int = 4 * KIB
     top_bytes: int = MIB + 64 * KIB
+    top_dropped_bytes: int = 64 * MIB

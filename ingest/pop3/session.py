@@ -209,7 +209,7 @@ class Session:
     def headers(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:
         """TOP n 0 of each message: its header block, or None where the server does not give it.
 
-        A reply over `top_bytes` is cut there, and the session is broken after it: the iterator ends.
+        A reply over `top_bytes` is cut there. Past `top_dropped_bytes` more the session is broken: the iterator ends.
         """
         with self._exchange.whole():
             if "TOP" not in self.capabilities:
@@ -304,20 +304,22 @@ class Session:
 
     def _tops(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:
         requests = [Request(Command.TOP, (b"%d" % ref.number, b"0")) for ref in refs] if not self.broken else []
+        limits = self._limits
         for index, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
-            head, whole = self._first(self._limits.top_bytes) if reply.ok else (None, True)
+            head, whole = self._first(limits.top_bytes, limits.top_dropped_bytes) if reply.ok else (None, True)
             yield refs[index], head
             if not whole:
                 return
 
-    def _first(self, most_bytes: int) -> tuple[bytes, bool]:
-        """The body of the last reply, and whether it is whole; past the limit the exchange is given up."""
-        body = bytearray()
+    def _first(self, most_bytes: int, dropped_bytes: int = 0) -> tuple[bytes, bool]:
+        """The body of the last reply, cut at a limit; False if more came than is dropped: then the exchange is over."""
+        body, came = bytearray(), 0
         for chunk in self._exchange.body():
-            body += chunk
-            if len(body) > most_bytes:
+            body += chunk[: most_bytes - len(body)]
+            came += len(chunk)
+            if came > most_bytes + dropped_bytes:
                 self._exchange.give_up()
-                return bytes(body[:most_bytes]), False
+                return bytes(body), False
         return bytes(body), True
 
     def _lacks_uidl(self, reply: Reply) -> bool:

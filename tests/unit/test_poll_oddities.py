@@ -10,6 +10,7 @@ from house import PASSWORD, House, house, mail
 from ingest import pipeline
 from ingest.errors import StateRefused
 from ingest.models import Kind, Outcome, Part
+from ingest.simulator import session as simulated
 from ingest.simulator.behaviour import Behaviour
 
 
@@ -244,3 +245,41 @@ def test_without_uidls_mail_behind_more_known_mail_than_a_polls_time_can_read_is
         assert h.server.wait_idle(5)
         report = h.poller(max_s=20).poll(h.account, lambda *_: h.clock.forward(seconds=15))
         assert (report.outcome, h.subjects()[-1]) == (Outcome.DONE, "new")
+
+
+STAMP = "Wed, 18 Nov 2026 09:18:00 +0000"
+
+
+def long_headed(received: str | None) -> bytes:
+    """A message whose header block is longer than what is kept of a reply to TOP."""
+    return mail("long", received=received).replace(
+        b"Subject", b"X-Filler: %s\r\n" % (b"y" * 900) * 1500 + b"Subject", 1
+    )
+
+
+@pytest.mark.parametrize("received", [STAMP, None])
+def test_without_uidls_a_message_that_is_larger_than_listed_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, received: str | None
+) -> None:
+    def sizes(session: simulated.Session, argument: bytes) -> None:
+        session._listing(argument, lambda _: "100")
+
+    monkeypatch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "LIST": sizes})
+    messages = mail("large", "x" * 5000, received=received), mail("small")
+    with house(*messages, behaviour=Behaviour(uidl=False)) as h:
+        for _ in range(3):
+            h.poll(max_message_bytes=2000)
+        assert h.subjects("skipped") == ["large"]
+        assert h.subjects() == ["small"]
+
+
+@pytest.mark.parametrize("cap", [50 << 20, 20_000], ids=["retrieved", "skipped"])
+@pytest.mark.parametrize("received", [STAMP, None])
+def test_without_uidls_a_message_with_endless_headers_holds_up_nobody(cap: int, received: str | None) -> None:
+    with house(long_headed(received), behaviour=Behaviour(uidl=False)) as h:
+        h.poll(max_message_bytes=cap)
+        h.maildrop.deliver(mail("small"))
+        h.poll(max_message_bytes=cap)
+        h.poll(max_message_bytes=cap)
+        assert h.subjects()[-1] == "small"
+        assert len(h.events()) == 2

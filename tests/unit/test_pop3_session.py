@@ -601,8 +601,16 @@ def test_a_server_that_has_top_without_saying_so_is_found_out() -> None:
     assert [head for _, head in opened(stream).headers(refs(3))] == [b"A: 1\r\n", b"A: 2\r\n", b"A: 3\r\n"]
 
 
-def test_headers_over_their_limit_are_cut_and_break_the_session() -> None:
-    session = opened(pipelined((top(1, 2), b"+OK\r\n" + b"x" * 5000)), SessionLimits(top_bytes=1000))
+def test_headers_over_their_limit_are_cut_and_the_next_ones_asked_for() -> None:
+    replies = b"+OK\r\n" + b"x" * 5000 + b"\r\n.\r\n+OK\r\nA: 2\r\n.\r\n"
+    session = opened(pipelined((top(1, 2), replies)), SessionLimits(top_bytes=1000))
+    assert [head for _, head in session.headers(refs(2))] == [b"x" * 1000, b"A: 2\r\n"]
+    assert not session.broken
+
+
+def test_headers_without_an_end_break_the_session() -> None:
+    limits = SessionLimits(top_bytes=1000, top_dropped_bytes=2000)
+    session = opened(pipelined((top(1, 2), b"+OK\r\n" + b"x" * 5000)), limits)
     assert list(session.headers(refs(2))) == [(refs(1)[0], b"x" * 1000)]
     assert session.broken
 
