@@ -9,7 +9,6 @@ Rules of this room:
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -231,8 +230,9 @@ class Visit:
         suspects = {ref: mark for ref in within if (mark := intake.mark_of(ref, None)) and self.holding.suspects(mark)}
         rest = [ref for ref in within if ref not in suspects]
         refused = [(each, 0) for each in self._take(rest, intake, started)]
-        # In another order each time: one that breaks the session must not hold up the same ones behind it for ever.
-        for ref in random.sample(list(suspects), len(suspects)):
+        # Another one first each time: one that breaks the session must not hold up the same ones behind it for ever.
+        turn = self._clock.now().microsecond % max(1, len(suspects))
+        for ref in (*list(suspects)[turn:], *list(suspects)[:turn]):
             if self._session.broken or self._stop(started):
                 break
             refused += self._take_suspect(ref, suspects[ref], intake, started)
