@@ -35,6 +35,7 @@ RENUMBERED = "tests/unit/test_poll_renumbered.py::"
 PRUNING = "tests/unit/test_poll_pruning.py::"
 POLL = "tests/unit/test_poll.py::"
 PROMISE = ("tests/property/test_promise.py::TestPromise::runTest",)
+SIMULATION = "tests/simulation/test_simulation.py::test_a_slice_of_seeds_keeps_all_that_is_promised"
 STATE = "tests/contract/test_state.py::"
 
 MUTANTS = (
@@ -58,7 +59,7 @@ MUTANTS = (
                 "        self._tally.attachments += done.attachments\n        self._pipeline.later()\n",
             ),
         ),
-        (POLL + "test_without_storage_nothing_is_committed_and_the_session_ends_without_quit",),
+        (POLL + "test_without_storage_nothing_is_committed_and_the_session_ends_without_quit", SIMULATION),
     ),
     Mutant(
         "delete-in-the-same-session",
@@ -71,7 +72,7 @@ MUTANTS = (
                 "        self._leave(to_delete, intake)\n",
             ),
         ),
-        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace", *PROMISE),
+        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace", *PROMISE, SIMULATION),
     ),
     Mutant(
         "delete-without-grace",
@@ -83,7 +84,7 @@ MUTANTS = (
                 "image.now_minutes + 1 - keep_s / SECONDS_PER_MINUTE",
             ),
         ),
-        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace",),
+        (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace", SIMULATION),
     ),
     Mutant(
         "delete-what-was-seeded",
@@ -95,7 +96,7 @@ MUTANTS = (
                 "            record.minutes < oldest for record in records\n",
             ),
         ),
-        (POLL + "test_seeded_and_skipped_messages_are_never_deleted",),
+        (POLL + "test_seeded_and_skipped_messages_are_never_deleted", SIMULATION),
     ),
     Mutant(
         "delete-without-saying-so-first",
@@ -119,7 +120,10 @@ MUTANTS = (
                 "if false then\n",
             ),
         ),
-        (STATE + "test_a_lapsed_lease_is_free_and_its_token_good_for_nothing[redis]",),
+        (
+            STATE + "test_a_lapsed_lease_is_free_and_its_token_good_for_nothing[redis]",
+            "tests/integration/test_stopped_pollers.py::test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit[retrieving]",
+        ),
     ),
     Mutant(
         "record-before-event",
@@ -193,10 +197,7 @@ MUTANTS = (
                 "            return None\n",
             ),
         ),
-        (
-            RENUMBERED + "test_a_maildrop_that_was_emptied_and_refilled_repeats_nothing",
-            *PROMISE,
-        ),
+        (RENUMBERED + "test_a_maildrop_that_was_emptied_and_refilled_repeats_nothing", *PROMISE, SIMULATION),
     ),
     Mutant(
         "trust-the-uidl",
@@ -208,7 +209,11 @@ MUTANTS = (
                 "            return record\n",
             ),
         ),
-        (RENUMBERED + "test_a_uidl_used_again_for_other_content_after_it_was_missing_is_a_new_message", *PROMISE),
+        (
+            RENUMBERED + "test_a_uidl_used_again_for_other_content_after_it_was_missing_is_a_new_message",
+            *PROMISE,
+            SIMULATION,
+        ),
     ),
     Mutant(
         "trust-64-bits",
@@ -267,6 +272,7 @@ MUTANTS = (
                 "tests/unit/test_poll_oddities.py"
                 "::test_a_server_that_deletes_what_was_retrieved_keeps_everything_that_we_promised_to_keep"
             ),
+            SIMULATION,
         ),
     ),
     Mutant(

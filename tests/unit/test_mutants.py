@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,16 @@ def test_a_bug_fits_its_place_and_names_tests_that_are_there(mutant: Mutant) -> 
             if isinstance(node, ast.FunctionDef)
         }
         assert name.partition("[")[0] in names or name == "TestPromise::runTest"  # hypothesis makes that one
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("count-after-the-work", "1 of 1 caught"), ("no-such-bug", "no such mutant")]
+)
+def test_a_planted_bug_is_caught_and_an_unknown_one_is_said(name: str, said: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-m", "mutants", name]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
 
 
 def test_a_bug_that_no_longer_fits_is_a_failure() -> None:
