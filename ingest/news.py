@@ -28,6 +28,7 @@ _RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
 _HEADER_BYTES = 1 << 20
 _LEAST_PRUNED = 100
 _PRUNED_SHARE = 10
+_GONE_OF_A_CONTENT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,10 @@ def after_session(
     """
     before = image.records()
     after = [changed for record in before if (changed := _after(record, listing, image, outcome)) is not None]
-    if listing.whole and listing.messages and len(earlier) >= pruning.listings:
-        after = _pruned(after, earlier[-pruning.listings])
+    if listing.whole and listing.messages:
+        after = _few_of_a_content(after)
+        if len(earlier) >= pruning.listings:
+            after = _pruned(after, earlier[-pruning.listings])
     return after if after != before else None
 
 
@@ -211,6 +214,20 @@ def _after(record: Record, listing: Digested, image: LedgerImage, outcome: Mappi
             return replace(record, kind=Kind.MISSED, minutes=image.now_minutes)
         case _:
             return replace(record, kind=Kind.GONE, minutes=image.now_minutes)
+
+
+def _few_of_a_content(records: list[Record]) -> list[Record]:
+    """With only the newest GONE records of each content: some servers make up UIDLs anew in each session."""
+    of_content: dict[bytes, list[Record]] = {}
+    for record in records:
+        if record.kind is Kind.GONE:
+            of_content.setdefault(record.identity, []).append(record)
+    going: set[int] = set()
+    for group in of_content.values():
+        if len(group) > _GONE_OF_A_CONTENT:
+            newest_last = sorted(group, key=lambda record: record.minutes)
+            going.update(map(id, newest_last[:-_GONE_OF_A_CONTENT]))
+    return [record for record in records if id(record) not in going] if going else records
 
 
 def _pruned(records: list[Record], missing_since: int) -> list[Record]:

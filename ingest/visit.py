@@ -39,6 +39,7 @@ from ingest.seeding import Seeding
 
 OnMessage = Callable[[int, int, int], None]
 SECONDS_PER_MINUTE = 60
+_PROBE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Visit:
         """The complete listings to remember; an empty one shows nothing."""
         if not self._listing.whole or not self._listing.messages:
             return self.learnt.listings
-        now = int(self._clock.now().timestamp()) // SECONDS_PER_MINUTE
+        now = self.holding.image.now_minutes or int(self._clock.now().timestamp()) // SECONDS_PER_MINUTE
         return listings_seen(self.learnt.listings, now, self._limits.pruning)
 
     # What need not be retrieved
@@ -314,14 +315,29 @@ class Visit:
         return self.tally.drained or late
 
     def _judge(self, refused: Sequence[tuple[Refused, int]], intake: Intake) -> None:
-        """One message refused is its own fault; all of several is the server's."""
-        if len(refused) > 1 and not self.tally.messages:
+        """One message refused is its own fault; all of several is the server's, unless it hands over another one."""
+        if len(refused) > 1 and not self.tally.messages and not self._hands_over_another(refused, intake):
             for each, counted in refused:
                 if counted:
                     self.holding.uncount(intake.mark_of(each.ref, None) or b"")
             raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0][0].error.what}")
         for each, counted in refused:
             intake.failed(each.ref, None, each.error, counted=counted)
+
+    def _hands_over_another(self, refused: Sequence[tuple[Refused, int]], intake: Intake) -> bool:
+        """Whether the server hands over a small message that is known. Without QUIT afterwards: it changes nothing."""
+        those = {each.ref.number for each, _ in refused}
+        probe = next((r for r in self._listing.messages if r.number not in those and r.size <= _PROBE_BYTES), None)
+        if probe is None or self._session.broken:
+            return False
+        intake.must_abort = True
+        handed = False
+        with closing(self._session.retrieve([probe], self._spools, max_bytes=_PROBE_BYTES)) as retrieval:
+            for got in retrieval:
+                if isinstance(got, Retrieved):
+                    got.spool.close()
+                    handed = True
+        return handed
 
     # Leaving
 

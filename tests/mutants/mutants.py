@@ -172,7 +172,7 @@ MUTANTS = (
     Mutant(
         "prune-on-an-empty-listing",
         "an empty listing changes nothing",
-        (Edit("ingest/news.py", "    if listing.whole and listing.messages and len", "    if listing.whole and len"),),
+        (Edit("ingest/news.py", "    if listing.whole and listing.messages:\n", "    if listing.whole:\n"),),
         (PRUNING + "test_an_empty_listing_prunes_nothing_however_long_all_is_missing",),
     ),
     Mutant(

@@ -88,6 +88,28 @@ def test_a_server_that_refuses_every_message_is_at_fault_and_none_is_quarantined
         assert h.events() == []
 
 
+def test_several_messages_that_are_refused_for_good_hold_up_nobody_where_the_server_hands_over_another() -> None:
+    with house(mail("good"), mail("bad"), mail("worse")) as h:
+        h.server.behaviour = Behaviour(refuse_retr=frozenset({2, 3}))
+        reports = [h.poll() for _ in range(4)]
+        assert {report.outcome for report in reports} == {Outcome.DONE}
+        assert sum(report.quarantined for report in reports) == 2
+        assert h.subjects() == ["good"]
+
+
+def test_where_quit_deletes_what_was_retrieved_a_look_at_a_known_message_does_not_delete_it() -> None:
+    with house(mail("known")) as h:
+        h.server.behaviour = Behaviour(delete_retrieved=True)
+        h.poll()
+        h.maildrop.deliver(mail("bad"))
+        h.maildrop.deliver(mail("worse"))
+        h.server.behaviour = Behaviour(delete_retrieved=True, refuse_retr=frozenset({2, 3}))
+        for _ in range(4):
+            h.poll()
+        assert h.server.wait_idle(5)
+        assert len(h.maildrop) == 3
+
+
 def test_the_same_octets_delivered_again_after_our_own_delete_are_a_new_message() -> None:
     with house() as h:
         h.maildrop.deliver(mail("alert"), uidl="1")

@@ -91,7 +91,7 @@ def test_pruning_takes_the_longest_missing_ones_and_a_share_at_a_time() -> None:
     there = refs(*(b"there%d" % n for n in range(1000)))
     missing = refs(*(b"missing%d" % n for n in range(1000)))
     records = [Record(uidl_of(ref), b"i" * 8, Kind.STORED, 1) for ref in there]
-    records += [Record(uidl_of(ref), b"i" * 8, Kind.GONE, n) for n, ref in enumerate(missing)]
+    records += [Record(uidl_of(ref), uidl_of(ref), Kind.GONE, n) for n, ref in enumerate(missing)]
     image = LedgerImage(new_header() + encode(records), 10**6)
     after = after_session(Digested(Listing(tuple(there), complete=True)), image, earlier=(2000, 3000, 4000))
     assert after is not None
@@ -108,6 +108,19 @@ def test_a_record_that_was_listed_meanwhile_is_not_pruned() -> None:
     listing = Digested(Listing(tuple(there), complete=True))
     assert after_session(listing, image, earlier=(2000, 3000, 4000)) is None
     assert after_session(listing, image, earlier=(1000, 2001, 3000, 4000)) == records[1:]
+
+
+def test_a_server_that_makes_up_uidls_in_each_session_does_not_grow_the_ledger_without_end() -> None:
+    with house(mail("one"), mail("two")) as h:
+        for n in range(30):
+            messages = h.maildrop.messages()
+            h.maildrop.remove(messages)
+            for k, message in enumerate(messages):
+                h.maildrop.deliver(message.octets, uidl=f"session{n}-{k}")
+            h.poll()
+            h.clock.forward(minutes=5)
+        assert len(h.events()) == 2
+        assert len(kinds(h)) <= 2 + 2 * 8
 
 
 def test_the_listings_that_count_are_far_apart_and_the_newest() -> None:
