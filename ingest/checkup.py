@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from ingest.errors import IngestError, StateRefused
+from ingest.errors import IngestError, StateFull, StateRefused
 from ingest.models import Account
 from ingest.wiring import Services
 
 MAX_SKEW_S = 5.0
+NEARLY_FULL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,15 @@ class Check:
 
 
 def check_all(services: Services) -> list[Check]:
-    """Settings, Redis, clock, storage, broker."""
+    """Settings, Redis, its memory, clock, storage, broker."""
     lines = [Check("settings", ok=False, line=line) for line in services.settings.strangers()]
     state = services.state_problem()
     lines.append(Check("redis", state is None, str(state or "reachable, evicts nothing")))
     if state is None:
-        lines += [_check("clock", lambda: _check_clock(services), "agrees with Redis'")]
+        lines += [
+            _check("memory", lambda: _check_memory(services), "Redis has room"),
+            _check("clock", lambda: _check_clock(services), "agrees with Redis'"),
+        ]
     lines += [
         # lambdas, since making store and dispatcher may be what fails
         _check("storage", lambda: services.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
@@ -56,6 +61,19 @@ def _check(name: str, check: Callable[[], None], good: str) -> Check:
     except IngestError as error:
         return Check(name, ok=False, line=str(error))
     return Check(name, ok=True, line=good)
+
+
+def _check_memory(services: Services) -> None:
+    """The fullest node, where it is a cluster."""
+    info: dict[str, Any] = services.redis.info("memory")
+    nodes = [info] if "used_memory" in info else [node for node in info.values() if isinstance(node, dict)]
+    share = max((node["used_memory"] / node["maxmemory"] for node in nodes if node.get("maxmemory")), default=0.0)
+    if share >= NEARLY_FULL:
+        raise StateFull(
+            f"Redis' memory is {share:.0%} of maxmemory; full, it refuses what polls commit",
+            todo="let consumers catch up, remove groups that nobody reads (mailsluice events groups list), or raise "
+            "maxmemory",
+        )
 
 
 def _check_clock(services: Services) -> None:

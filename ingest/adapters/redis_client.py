@@ -97,7 +97,7 @@ def translated(client: Client | None = None) -> Iterator[None]:
         raise StateUnavailable(f"Redis is not ready: {_first_line(error)}") from None
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise StateUnavailable(
-            f"Redis is unreachable: {_first_line(error)}", todo="start it or check the Redis URL"
+            f"Redis is unreachable: {_first_line(error)}", todo="start it or check MAILSLUICE_REDIS_URL"
         ) from None
     except exceptions.ResponseError as error:
         if "-OOM" in str(error) or str(error).startswith("OOM"):

@@ -19,7 +19,7 @@ from rich.text import Text
 from ingest.accounts import as_written, build_account
 from ingest.cli.output import ago, as_json, check_line, clean, dump, pairs, size, span, table
 from ingest.cli.services import pass_services
-from ingest.errors import AccountMisconfigured, ConfigurationError
+from ingest.errors import AccountMisconfigured, ConfigurationError, StateRefused
 from ingest.ledger import NO_IDENTITY
 from ingest.models import Account, AccountState, Auth, Tls
 from ingest.wiring import Services
@@ -94,7 +94,7 @@ def add(
     elif str(given["password"]).startswith("plain:"):
         raise ConfigurationError([f"{account_id}: password: a literal shows in the process list (use --prompt)"])
     entry: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    entry |= {"id": account_id, "tags": dict(tag.partition("=")[::2] for tag in tags)}
+    entry |= {"id": account_id, "tags": _tags(tags)}
     account = build_account(entry, account_id, services.secrets.seal if services.may_seal else None)
     if services.registry.get([account_id]):
         raise AccountMisconfigured(f"{account_id}: there is one of this id", todo="accounts apply changes it")
@@ -176,8 +176,8 @@ def resume(services: Services, *, account_id: str) -> None:
 @pass_services
 def remove(services: Services, *, account_id: str, erase: bool) -> None:
     """Remove an account. Its mail, objects, events and (without --erase) its ledger stay."""
-    if not erase:
-        _get(services, account_id)
+    if not services.registry.get([account_id]) and not (erase and _is_remembered(services, account_id)):
+        raise _unknown(account_id)
     services.registry.remove([account_id])
     services.schedule.drop([account_id])
     if erase:
@@ -214,11 +214,31 @@ def check(services: Services, *, account_id: str, as_json: bool) -> None:
     )
 
 
+def _tags(given: tuple[str, ...]) -> dict[str, str]:
+    """Each --tag as a name and a value."""
+    for tag in given:
+        if tag.find("=") < 1:
+            raise click.BadParameter(f"{tag!r} is not NAME=VALUE", param_hint="--tag")
+    return dict(tag.partition("=")[::2] for tag in given)
+
+
 def _get(services: Services, account_id: str) -> Account:
     account = services.registry.get([account_id]).get(account_id)
     if account is None:
-        raise AccountMisconfigured(f"{account_id}: no such account", todo="mailsluice accounts list")
+        raise _unknown(account_id)
     return account
+
+
+def _unknown(account_id: str) -> AccountMisconfigured:
+    return AccountMisconfigured(f"{account_id}: no such account", todo="mailsluice accounts list")
+
+
+def _is_remembered(services: Services, account_id: str) -> bool:
+    """Whether it has a ledger, if only a damaged one; also that of an account that was removed is kept."""
+    try:
+        return services.ledger.load(account_id).exists
+    except StateRefused:
+        return True
 
 
 def _print(services: Services, account: Account, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ import click
 
 from ingest.cli.output import ago, as_json, complain, dump, pairs, size, table
 from ingest.cli.services import pass_services
-from ingest.errors import Fault, IngestError, Retry
+from ingest.errors import AccountMisconfigured, Fault, IngestError, Retry
 from ingest.models import Refusal
 from ingest.quarantine import Retried
 from ingest.wiring import Services
@@ -46,7 +46,7 @@ def quarantine() -> None:
 @pass_services
 def list_(services: Services, *, account_id: str | None, as_json: bool) -> None:
     """All of them, the oldest first."""
-    found = services.quarantine.all(account_id)
+    found = _listed(services, account_id)
     if as_json:
         dump([_as_dict(services, refusal) for refusal in found])
         return
@@ -110,7 +110,10 @@ def retry(services: Services, *, ids: tuple[str, ...], every: bool, account_id: 
     if bool(ids) + every + (account_id is not None) != 1:
         raise click.UsageError("name messages, or --account ID, or --all")
     failed = False
-    for refusal in _named(services, ids) if ids else services.quarantine.all(account_id):
+    listed = [] if ids else _listed(services, account_id)
+    if not (ids or listed):
+        click.echo("nothing is listed")
+    for refusal in _named(services, ids) if ids else listed:
         if refusal is None:
             failed = True
             continue
@@ -123,7 +126,7 @@ def retry(services: Services, *, ids: tuple[str, ...], every: bool, account_id: 
             if error.retry is Retry.SOON:  # Redis or the store is down: the others would only wait for it
                 break
         else:
-            click.echo(f"{refusal.id}: {_DONE[done]}")
+            click.echo(f"{refusal.id}: {_DONE[done]}{_if_paused(services, refusal.account, done)}")
     if failed:
         click.get_current_context().exit(1)
 
@@ -142,6 +145,20 @@ def discard(services: Services, *, ids: tuple[str, ...]) -> None:
             click.echo(f"{refusal.id}: {_DISCARDED}{_RAW_STAYS if refusal.raw else ''}")
     if failed:
         click.get_current_context().exit(1)
+
+
+def _listed(services: Services, account_id: str | None) -> list[Refusal]:
+    """Those of one account or of all; a name that stands for nothing is a slip."""
+    found = services.quarantine.all(account_id)
+    if account_id is not None and not found and not services.registry.get([account_id]):
+        raise AccountMisconfigured(f"{account_id}: no such account", todo="mailsluice accounts list")
+    return found
+
+
+def _if_paused(services: Services, account_id: str, done: Retried) -> str:
+    """What a person must do for the next poll to come."""
+    account = services.registry.get([account_id]).get(account_id) if done is Retried.AWAITED else None
+    return f"; {account_id} is paused (mailsluice accounts resume {account_id})" if account and account.paused else ""
 
 
 def _named(services: Services, ids: Iterable[str]) -> Iterator[Refusal | None]:

@@ -140,6 +140,16 @@ def test_doctor_names_a_redis_that_evicts(cluster: Cluster, doctor_ok: str, tmp_
     assert "noeviction" in line
 
 
+def test_doctor_names_a_redis_that_is_full(cluster: Cluster, doctor_ok: str, tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "full", maxmemory=1) as server:
+        line = complaint(
+            cluster,
+            environment={"MAILSLUICE_REDIS_URL": server.url(), "MAILSLUICE_BROKER_URL": cluster.redis_server.url(1)},
+        )
+    assert line.startswith("memory: ")
+    assert "maxmemory" in line
+
+
 def test_doctor_names_a_bucket_that_is_missing(cluster: Cluster, doctor_ok: str) -> None:
     line = complaint(cluster, environment={"MAILSLUICE_STORAGE_URL": "s3://missing/mail"})
     assert "missing" in line

@@ -165,6 +165,13 @@ def test_what_a_server_said_can_do_nothing_to_the_terminal(cli: Harness) -> None
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
+@pytest.mark.parametrize("tag", ["finance", "=finance", ""])
+def test_a_tag_without_name_or_value_is_wrong_usage(cli: Harness, tag: str) -> None:
+    result = cli.run("accounts", "add", "b", "--host", "h", "--username", "u", "--password", "env:X", "--tag", tag)
+    assert (result.exit_code, cli.state.accounts) == (2, {})
+    assert f"Invalid value for --tag: {tag!r} is not NAME=VALUE\n" in result.stderr
+
+
 def test_a_paused_account_is_due_no_more_and_a_resumed_one_now(cli: Harness) -> None:
     cli.add(account("billing"))
     assert cli.run("accounts", "pause", "billing").output == "billing is paused\n"
@@ -181,9 +188,15 @@ def test_removing_keeps_the_ledger_unless_told_to_erase_it(cli: Harness) -> None
     assert (sorted(cli.state.ledgers), cli.state.accounts, cli.state.due) == (["billing"], {}, {})
 
 
-@pytest.mark.parametrize("command", ["show", "pause", "resume", "remove", "check"])
+def test_a_ledger_that_was_kept_is_erased_later(cli: Harness) -> None:
+    remember(cli)
+    assert cli.run("accounts", "remove", "billing", "--erase").output == "billing is removed, with its ledger\n"
+    assert cli.state.ledgers == {}
+
+
+@pytest.mark.parametrize("command", ["show", "pause", "resume", "remove", "remove --erase", "check"])
 def test_an_unknown_id_is_a_failure_with_its_line(command: str, cli: Harness) -> None:
-    result = cli.run("accounts", command, "nobody")
+    result = cli.run("accounts", *command.split(), "nobody")
     assert (result.exit_code, result.stderr) == (1, "error: nobody: no such account (mailsluice accounts list)\n")
 
 

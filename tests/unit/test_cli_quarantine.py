@@ -11,7 +11,7 @@ from cli_harness import NOW, Harness, harness
 from ingest.adapters.memory_state import MemoryRefusals
 from ingest.adapters.memory_store import MemoryStore
 from ingest.errors import IngestError, MaildropBusy, MessageUnprocessable, StoreUnavailable
-from ingest.models import Kind, Record, Refusal
+from ingest.models import Account, Kind, Record, Refusal
 from ingest.quarantine import Quarantine, Retried
 
 POISON = Refusal(
@@ -151,6 +151,14 @@ def test_a_retry_says_how_it_ended(cli: Harness, ending: Retried, line: str) -> 
     assert (result.exit_code, result.output) == (0, f"{POISON.id}: {line}\n")
 
 
+def test_a_retry_that_waits_for_the_poll_of_a_paused_account_says_so(cli: Harness) -> None:
+    cli.add(Account("orders", host="h", port=995, username="u", password="env:PW", paused=True))
+    scripted(cli).endings = {LARGE.id: Retried.AWAITED}
+    result = cli.run("quarantine", "retry", LARGE.id)
+    what = "the next poll retrieves it; orders is paused (mailsluice accounts resume orders)"
+    assert (result.exit_code, result.output) == (0, f"{LARGE.id}: {what}\n")
+
+
 def test_a_retry_that_fails_again_says_so_and_the_next_one_is_tried(cli: Harness) -> None:
     scripted(cli).endings = {POISON.id: MessageUnprocessable("planted")}
     result = cli.run("quarantine", "retry", "--all")
@@ -174,6 +182,19 @@ def test_a_store_that_is_down_is_said_once_and_not_waited_for_again(cli: Harness
 def test_those_of_one_account_are_retried(cli: Harness) -> None:
     cli.run("quarantine", "retry", "--account", "orders")
     assert scripted(cli).retried == [LARGE.id]
+
+
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_an_account_that_there_is_not_is_a_failure_with_its_line(cli: Harness, command: str) -> None:
+    result = cli.run("quarantine", command, "--account", "nobody")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "error: nobody: no such account (mailsluice accounts list)\n"
+
+
+def test_a_retry_of_all_says_if_nothing_is_listed(cli: Harness) -> None:
+    cli.state.refusals.clear()
+    result = cli.run("quarantine", "retry", "--all")
+    assert (result.exit_code, result.output) == (0, "nothing is listed\n")
 
 
 def test_one_that_is_named_twice_is_retried_once(cli: Harness) -> None:
