@@ -70,11 +70,11 @@ def s3_store_url(seaweed_server: SeaweedServer, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="session")
 def dovecot_server() -> Iterator[DovecotServer]:
-    """With users u0 to u199 (`.users` has their passwords). Not below tmp_path, which is closed to its user nobody."""
+    """With users u0 to u399 (`.users` has their passwords). Not below tmp_path, which is closed to its user nobody."""
     with (
         available(),
         tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
-        DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(200)}) as server,
+        DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(400)}) as server,
     ):
         yield server
 
