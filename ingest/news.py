@@ -166,9 +166,17 @@ def uidl_of(ref: MessageRef) -> bytes:
 
 
 def deleting(image: LedgerImage, refs: Iterable[MessageRef]) -> list[Record]:
-    """The records as they should stand before these messages are deleted."""
+    """The records as they should stand before these messages are deleted.
+
+    What an earlier session left DELETING under one of their UIDLs is other content, and becomes GONE: this session's
+    outcome is not its own.
+    """
     names = set(map(uidl_of, refs))
-    return [replace(each, kind=Kind.DELETING) if each.uidl in names else each for each in image.records()]
+    becomes = {Kind.STORED: Kind.DELETING, Kind.DELETING: Kind.GONE}
+    return [
+        replace(each, kind=becomes.get(each.kind, each.kind)) if each.uidl in names else each
+        for each in image.records()
+    ]
 
 
 def after_session(
@@ -183,8 +191,8 @@ def after_session(
 
     What was DELETING in this session takes its `outcome` (by UIDL digest). Only a complete listing changes more: what
     it does not show becomes GONE (seeded: MISSED); a DELETED record goes. A record that a newer one of its content has
-    replaced goes, too, and so does what was missing from all of the `earlier` listings
-    (minutes, the oldest first) that pruning asks for; a share at a time, and none by an empty listing.
+    replaced goes, too, and so does what was missing from all of the `earlier` listings (minutes, the oldest first) that
+    pruning asks for; a share at a time, and none by an empty listing.
     """
     before = image.records()
     after = [changed for record in before if (changed := _after(record, listing, image, outcome)) is not None]

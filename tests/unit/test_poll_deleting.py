@@ -97,6 +97,24 @@ def test_a_server_that_confirms_and_keeps_is_tried_again_after_the_grace_and_cou
         assert len(h.events()) == 1
 
 
+def test_only_the_record_of_what_is_deleted_changes_under_a_uidl_that_stood_for_other_mail_before() -> None:
+    """A DELE that is refused must not bring a record back that covers what is no longer there."""
+    with house() as h:
+        h.maildrop.deliver(mail("first"), uidl="1")
+        h.poll(account={"keep_s": 0})
+        h.maildrop.remove(h.maildrop.messages())
+        h.poll()
+        h.maildrop.deliver(mail("second"), uidl="1")
+        stored_and_due(h)
+        assert sorted(kinds(h)) == [Kind.STORED, Kind.GONE]
+        h.server.behaviour = Behaviour(refuse_dele=frozenset({1}))
+        assert h.poll().undeleted == 1
+        assert sorted(kinds(h)) == [Kind.STORED, Kind.GONE]
+        h.server.behaviour = Behaviour()
+        assert h.poll().deleted == 1
+        assert sorted(kinds(h)) == [Kind.DELETED, Kind.GONE]
+
+
 def test_one_of_two_copies_that_is_not_deleted_is_known_by_its_content() -> None:
     with house(behaviour=Behaviour(refuse_dele=frozenset({2}))) as h:
         for _ in range(2):
