@@ -82,6 +82,13 @@ class SecretUnavailable(IngestError):
     fault = Fault.ACCOUNT
 
 
+class TokenUnavailable(IngestError):
+    """No access token for now: the token endpoint can't be reached, is out of order, or wants us to wait."""
+
+    code = "token_unavailable"
+    fault = Fault.HOST
+
+
 class CredentialsRejected(IngestError):
     """The server refused user name or password. The only class that opens the account's breaker."""
 

@@ -44,7 +44,7 @@ class Tls(enum.StrEnum):
 
 
 class Auth(enum.StrEnum):
-    """AUTO takes the best of SASL PLAIN and USER that the server offers; APOP only when asked for."""
+    """AUTO takes USER or SASL PLAIN, whichever suits server and password; the others only when asked for."""
 
     AUTO = "auto"
     USER = "user"
@@ -76,13 +76,21 @@ class Account:
     tags: Mapping[str, str] = field(default_factory=dict)
     paused: bool = False
 
+    @property
+    def place(self) -> Place:
+        """The service it lies on."""
+        return Place(self.host.lower(), self.port, self.tls)
+
 
 # POP3
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What CAPA said (RFC 2449), names in upper case. `known` is False where the server has no CAPA."""
+    """What CAPA said (RFC 2449), names in upper case. `known` is False where the server has no CAPA.
+
+    `per_user`: LOGIN-DELAY or EXPIRE may differ from user to user, so that only CAPA after the login tells (6.5, 6.7).
+    """
 
     known: bool = False
     names: frozenset[str] = frozenset()
@@ -90,9 +98,36 @@ class Capabilities:
     implementation: str | None = None
     login_delay_s: int | None = None
     expire_days: int | None = None
+    per_user: bool = False
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One POP3 service: what is learnt of it holds for all accounts there."""
+
+    host: str
+    port: int
+    tls: Tls
+
+
+@dataclass(frozen=True, slots=True)
+class HostProfile:
+    """What earlier sessions learnt of a service.
+
+    `before` and `after`: its capabilities just before the login (under TLS where there is TLS) and behind it.
+    `seen_at`: when they were last asked for, seconds since the epoch. `across_login`: whether it keeps what is
+    pipelined behind PASS; None while nobody tried. `uidl`, `top`: False where they were refused.
+    """
+
+    before: Capabilities
+    after: Capabilities
+    seen_at: float
+    across_login: bool | None = None
+    uidl: bool = True
+    top: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +296,11 @@ class AccountState:
     the last complete listing and of the ledger that knew every message in it. `seeded_at`: when the ledger was seeded,
     seconds since the epoch. `undeleted`: how often in a row the server kept what we deleted. `listings`: when complete
     listings were seen, far apart, in minutes since the epoch, the oldest first.
+
+    `glance`: what STAT and the last message's UIDL said when `fingerprint` was taken, and of which message.
+    `listed_at`: when the last complete listing was seen; `delete_at`: when the next delete is due, if any is; both in
+    seconds since the epoch. `batch`: how many messages a session bears, where it was found to break off. `login_at`:
+    when the last login was tried, seconds since the epoch by the clock of the state.
     """
 
     failures: int = 0
@@ -275,6 +315,11 @@ class AccountState:
     seeded_at: float | None = None
     undeleted: int = 0
     listings: tuple[int, ...] = ()
+    glance: str | None = None
+    listed_at: float | None = None
+    delete_at: float | None = None
+    batch: int | None = None
+    login_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

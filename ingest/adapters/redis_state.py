@@ -29,6 +29,11 @@ def encode_state(state: AccountState) -> dict[str, str]:
         "seeded_at": "" if state.seeded_at is None else f"{state.seeded_at:.3f}",
         "undeleted": str(state.undeleted),
         "listings": " ".join(map(str, state.listings)),
+        "glance": state.glance or "",
+        "listed_at": "" if state.listed_at is None else f"{state.listed_at:.3f}",
+        "delete_at": "" if state.delete_at is None else f"{state.delete_at:.3f}",
+        "batch": "" if state.batch is None else str(state.batch),
+        "login_at": "" if state.login_at is None else f"{state.login_at:.3f}",
     }
 
 
@@ -56,6 +61,11 @@ def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
         seeded_at=number("seeded_at"),
         undeleted=int(number("undeleted") or 0),
         listings=tuple(int(word) for word in text.get("listings", "").split() if word.isdecimal()),
+        glance=text.get("glance") or None,
+        listed_at=number("listed_at"),
+        delete_at=number("delete_at"),
+        batch=int(number("batch") or 0) or None,
+        login_at=number("login_at"),
     )
 
 

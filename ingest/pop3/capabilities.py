@@ -27,6 +27,7 @@ def parse_capabilities(body: bytes) -> Capabilities:
         implementation=(printable and implementation[:_SHOWN_CHARACTERS]) or None,
         login_delay_s=_number(found.get("LOGIN-DELAY", ())),
         expire_days=_number(found.get("EXPIRE", ())),
+        per_user=any("USER" in map(str.upper, found.get(name, ())[1:]) for name in ("LOGIN-DELAY", "EXPIRE")),
     )
 
 

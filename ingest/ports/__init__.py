@@ -7,8 +7,8 @@ Rules of this room:
 """
 
 from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Spool, SpoolFactory
-from ingest.ports.process import Clock, Dispatcher, Secrets, Telemetry
-from ingest.ports.server import ByteStream, Dialer, TlsInfo
+from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
+from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
 from ingest.ports.stream import ConsumerGroup, EventLog
 
@@ -17,9 +17,11 @@ __all__ = [
     "ByteStream",
     "Clock",
     "ConsumerGroup",
+    "Credentials",
     "Dialer",
     "Dispatcher",
     "EventLog",
+    "Hosts",
     "Lease",
     "Ledger",
     "ObjectInfo",

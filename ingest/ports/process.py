@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from ingest.models import Failure, PollReport, Secret
+from ingest.models import Account, Failure, PollReport, Secret
 
 
 class Clock(Protocol):
@@ -30,6 +30,21 @@ class Secrets(Protocol):
 
     def seal(self, literal: str) -> str:
         """A `sealed:` reference for a literal, encrypted under our key; ConfigurationError without one."""
+        ...
+
+
+class Credentials(Protocol):
+    """What accounts log in with: their password, or an access token."""
+
+    def of(self, account: Account) -> Secret:
+        """Fetched now, or kept until it expires.
+
+        SecretUnavailable, AccountMisconfigured, TokenUnavailable; CredentialsRejected where the token endpoint refuses.
+        """
+        ...
+
+    def renewed(self, account: Account, refused: Secret) -> Secret | None:
+        """A fresh token in place of one that the server refused; None where none is to be had (it is a password)."""
         ...
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ingest.models import Tls
+from ingest.models import HostProfile, Place, Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +47,31 @@ class Dialer(Protocol):
 
     def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
         """Connect (and, for implicit TLS, shake hands); HostUnreachable, CertificateRejected, AccountMisconfigured."""
+        ...
+
+
+class Hosts(Protocol):
+    """What is known of POP3 services, shared by the cluster. A memory, not a truth: losing it costs a few flights.
+
+    All raise StateUnavailable, StateFull or StateRefused.
+    """
+
+    def profile(self, place: Place) -> HostProfile | None:
+        """What earlier sessions learnt, perhaps a minute old; None where nothing is known."""
+        ...
+
+    def learn(self, place: Place, profile: HostProfile) -> None:
+        """Remember this instead of what is remembered."""
+        ...
+
+    def may_try(self, place: Place) -> bool:
+        """Whether to try what may fail, now: True for one caller in the cluster, and for no other one for a while."""
+        ...
+
+    def refused(self, place: Place, account_id: str) -> int:
+        """This account's login was refused; to how many accounts that happened lately, with no good login since."""
+        ...
+
+    def admitted(self, place: Place) -> None:
+        """A login was good."""
         ...
