@@ -1,0 +1,41 @@
+"""Frozen values that travel between the rooms.
+
+Rules of this room:
+- Values only: no I/O, no clock, no settings. Units stand in the name (`_s`, `_bytes`).
+- A secret lives in `Secret`, whose every printed form is `****`.
+"""
+
+from ingest.models.account import Account, Auth, Place, Secret, Tls
+from ingest.models.message import Address, Body, Defect, Envelope, ParsedMessage, Part, StoredPart
+from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef
+from ingest.models.report import Failure, Outcome, PollReport
+from ingest.models.state import AccountState, Grant, Kind, OutgoingEvent, Record, Refusal, StreamEntry
+
+__all__ = [
+    "Account",
+    "AccountState",
+    "Address",
+    "Auth",
+    "Body",
+    "Capabilities",
+    "Defect",
+    "Envelope",
+    "Failure",
+    "Grant",
+    "HostProfile",
+    "Kind",
+    "Listing",
+    "MessageRef",
+    "Outcome",
+    "OutgoingEvent",
+    "ParsedMessage",
+    "Part",
+    "Place",
+    "PollReport",
+    "Record",
+    "Refusal",
+    "Secret",
+    "StoredPart",
+    "StreamEntry",
+    "Tls",
+]

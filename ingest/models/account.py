@@ -1,0 +1,78 @@
+"""Maildrops as they are configured, and their secrets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A password or token. Only `reveal()` shows it."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "****"
+
+    __str__ = __repr__
+
+
+class Tls(enum.StrEnum):
+    """How the session is encrypted: from the first byte, after STLS (RFC 2595), or not at all."""
+
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class Auth(enum.StrEnum):
+    """AUTO takes USER or SASL PLAIN, whichever suits server and password; the others only when asked for."""
+
+    AUTO = "auto"
+    USER = "user"
+    APOP = "apop"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One POP3 service: what is learnt of it holds for all accounts there."""
+
+    host: str
+    port: int
+    tls: Tls
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One maildrop to poll.
+
+    `password` is a reference (`env:NAME`, `file:PATH`, or `sealed:…` for a literal encrypted at rest), never a secret.
+    `keep_s` None keeps mail for ever, 0 deletes after the grace, else deletes at that age. `first_poll` is "all",
+    "new", or an ISO date.
+    """
+
+    id: str
+    host: str
+    port: int
+    username: str
+    password: str
+    tls: Tls = Tls.IMPLICIT
+    auth: Auth = Auth.AUTO
+    ca_file: str | None = None
+    allow_plaintext: bool = False
+    keep_s: int | None = None
+    first_poll: str = "all"
+    poll_interval_s: int = 60
+    tags: Mapping[str, str] = field(default_factory=dict)
+    paused: bool = False
+
+    @property
+    def place(self) -> Place:
+        """The service it lies on."""
+        return Place(self.host.lower(), self.port, self.tls)
