@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ingest.errors import CredentialsRejected, Fault, MaildropBusy, SlowDown
+from ingest.errors import ConnectionLost, CredentialsRejected, Fault, MaildropBusy, SlowDown
 from ingest.models import Account, AccountState, Failure, Outcome, PollReport
 
 
@@ -58,7 +58,9 @@ def next_poll(
     state = replace(state, last_poll=now, last_outcome=report.outcome.value)
     if report.undeleted or report.deleted:
         state = replace(state, undeleted=report.undeleted and state.undeleted + report.undeleted)
-    if report.failure is not None:
+    # A session that broke off behind something it committed made progress: the next one goes on, and bears less.
+    broke = report.failure is not None and report.failure.code == ConnectionLost.code and report.committed > 0
+    if report.failure is not None and not broke:
         return _after_failure(state, report.failure, cadence, now=now, spread=spread)
     recovered = state.failing_since is not None
     state = replace(state, failures=0, refusals=0, failing_since=None, last_error=None)

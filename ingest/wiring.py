@@ -233,6 +233,7 @@ class Services:
             steps=self.steps,
             session_limits=self.session_limits,
             visit_limits=VisitLimits(
+                full_listing_s=settings.full_listing_s,
                 max_message_bytes=settings.max_message_bytes,
                 max_messages=settings.poll_max_messages,
                 max_bytes=settings.poll_max_bytes,

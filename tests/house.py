@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_hosts import MemoryHosts
 from ingest.adapters.memory_state import (
     MemoryAccounts,
     MemoryLease,
@@ -116,6 +117,7 @@ class House:
         self.state = MemoryState(self.clock)
         self.lease = MemoryLease(self.state, ttl_s=self.lease_ttl_s, claim_ttl_s=120)
         self.ledger = MemoryLedger(self.state)
+        self.hosts = MemoryHosts(self.clock)
         self.refusals = MemoryRefusals(self.state)
         self.schedule = MemorySchedule(self.state, claim_ttl_s=120)
         self.registry = MemoryAccounts(self.state)
@@ -132,6 +134,7 @@ class House:
         return Poller(
             dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
             secrets=SecretStore(None),
+            hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,
             isolation=isolation or InProcess(pipeline),

@@ -20,6 +20,7 @@ from random import Random
 
 from house import InProcess
 
+from ingest.adapters.memory_hosts import MemoryHosts
 from ingest.adapters.memory_state import MemoryLease, MemoryLedger, MemorySchedule, MemoryState
 from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
@@ -75,6 +76,7 @@ class World:
         self._baton = Baton(self.clock, self.rng, stay=plan.stay)
         self._weather = Weather(self)
         self._left = plan.polls
+        self.hosts = MemoryHosts(self.clock)
         self._schedule = MemorySchedule(self.state, claim_ttl_s=_CLAIM_TTL_S)
 
     def run(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ingest.errors import ListingFailed
 from ingest.models import MessageRef
 from ingest.pop3.limits import SessionLimits
-from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, count_in_stat
+from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, read_stat
 
 LIMITS = SessionLimits()
 
@@ -99,11 +99,11 @@ def test_a_hostile_line_costs_no_more_than_its_length(name: str, filler: bytes) 
 @pytest.mark.parametrize("text", [b"", b"none", b"-1 0", b"1x 2", b"12345678901 0"])
 def test_a_stat_without_a_count_fails_the_listing(text: bytes) -> None:
     with pytest.raises(ListingFailed, match="STAT"):
-        count_in_stat(text)
+        read_stat(text)
 
 
 def test_stat_may_say_no_more_than_the_count() -> None:
-    assert (count_in_stat(b"3"), count_in_stat(b"3 900 in mailbox")) == (3, 3)
+    assert (read_stat(b"3"), read_stat(b"3 900 in mailbox")) == (3, 3)
 
 
 def test_a_listing_is_complete_where_all_three_agree() -> None:
