@@ -13,25 +13,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
 
 from ingest.accounts import Changes
 from ingest.adapters import confined
 from ingest.adapters.child import ChildProcess
 from ingest.adapters.clock import SystemClock
-from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.redis_accounts import RedisAccounts
 from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
 from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_hosts import RedisHosts
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_room import StreamRoom
 from ingest.adapters.redis_schedule import RedisSchedule
-from ingest.adapters.s3_store import S3Store, s3_client
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
+from ingest.adapters.stores import object_store
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.applying import apply_accounts
@@ -51,6 +50,7 @@ from ingest.ports import (
     Dialer,
     Dispatcher,
     EventLog,
+    Hosts,
     Lease,
     Ledger,
     ObjectStore,
@@ -132,6 +132,10 @@ class Services:
         return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
 
     @once
+    def hosts(self) -> Hosts:
+        return RedisHosts(self.state, self.keys, self.clock)
+
+    @once
     def ledger(self) -> Ledger:
         settings = self.settings
         return RedisLedger(
@@ -165,7 +169,13 @@ class Services:
 
     @once
     def store(self) -> ObjectStore:
-        store = _object_store(self.settings)
+        settings = self.settings
+        store = object_store(
+            settings.require_storage(),
+            connect_timeout_s=settings.store_connect_timeout_s,
+            read_timeout_s=settings.store_read_timeout_s,
+            connections=settings.worker_threads,
+        )
         self._closing.append(store.close)
         return store
 
@@ -384,16 +394,3 @@ def answer_isolated() -> NoReturn:
 def start_embedded_redis(directory: Path) -> EmbeddedRedis:
     """A Redis of our own for one machine, its data in this directory."""
     return EmbeddedRedis(directory)
-
-
-def _object_store(settings: Settings) -> ObjectStore:
-    url = settings.require_storage()
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return DirectoryStore(Path(unquote(parts.path)))
-    client = s3_client(
-        connect_timeout_s=settings.store_connect_timeout_s,
-        read_timeout_s=settings.store_read_timeout_s,
-        connections=settings.worker_threads,
-    )
-    return S3Store(client, parts.netloc, parts.path.strip("/"))

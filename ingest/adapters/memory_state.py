@@ -72,7 +72,9 @@ class MemoryLease:
             if account_id in state.in_hand:  # its holder died
                 suspects.setdefault(state.in_hand.pop(account_id), 0)
             extent = extent_of(value[:HEADER_BYTES], len(value))
-            return Grant(token, state.states.get(account_id, _FRESH), extent, dict(suspects))
+            found, now = state.states.get(account_id, _FRESH), state.now()
+            state.states[account_id] = replace(found, login_at=now)  # until the holder says otherwise
+            return Grant(token, found, extent, now, dict(suspects))
 
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:

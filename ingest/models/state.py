@@ -93,13 +93,15 @@ class AccountState:
 class Grant:
     """A lease: its fencing token (128 random bits), and what the account was like when it was given.
 
-    `extent` changes with every change of the ledger: its generation and length, as text. `suspects` are messages that
-    failed before or were in hand when an earlier holder died: how often each failed, by the digest that marks it.
+    `extent` changes with every change of the ledger: its generation and length, as text. `now`: when it was given, by
+    the clock of the state, in seconds since the epoch; `state.login_at` is of the poll before. `suspects` are messages
+    that failed before or were in hand when an earlier holder died: how often each failed, by the digest that marks it.
     """
 
     token: str
     state: AccountState
     extent: str
+    now: float
     suspects: Mapping[bytes, int] = field(default_factory=dict)
 
 
