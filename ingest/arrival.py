@@ -1,4 +1,4 @@
-"""From an account and its lease to a session that is logged in and has looked once, in as few flights as the host bears.
+"""From an account and its lease to a session that is logged in and has looked once, in as few flights as may be.
 
 Rules of this room:
 - What may be lost behind a password is learnt for each host, without harm: first a barrier; then one session in the
@@ -17,7 +17,6 @@ from dataclasses import replace
 
 from ingest.errors import (
     ConnectionLost,
-    CredentialsRejected,
     IngestError,
     ListingFailed,
     ProtocolError,
@@ -107,7 +106,7 @@ class Arrival:
         return self.session, seen
 
     def leave(self) -> None:
-        """The poll is over: drop the connection if it is still there, and remember what was found out in the session."""
+        """The poll is over: drop the connection if it is still there, and remember what was found out in it."""
         session, profile = self.session, self._profile
         if session is None:
             return
@@ -122,7 +121,9 @@ class Arrival:
             return
         left_s = self._login_at + delay_s - self._now
         if 0 < left_s <= delay_s:
-            raise SlowDown(f"{self._account.host} wants {delay_s} s between logins, {left_s:.0f} s to go", after_s=left_s)
+            raise SlowDown(
+                f"{self._account.host} wants {delay_s} s between logins, {left_s:.0f} s to go", after_s=left_s
+            )
 
     def _enter(self, secret: Secret, number: int | None) -> Listing | Sight:
         profile = self._fresh()
@@ -133,8 +134,8 @@ class Arrival:
             along = across and self.session is not None and self.session.along
             if not along or not (trying or (self.session is not None and self.session.admitted)):
                 raise
-        # The server may need a moment to notice that the session is over.
-        seen = self._steps.until_free(self._once, secret, number, profile, across=False, trying=False)
+        # With nothing taken for granted this time. The server may need a moment to notice that the session is over.
+        seen = self._steps.until_free(self._once, secret, number, None, across=False, trying=False)
         if self._profile is not None:
             self._learn(replace(self._profile, across_login=False if trying else None))
         return seen
@@ -173,7 +174,7 @@ class Arrival:
             seen = session.enter(account.username, secret, account.auth, look, across=across, guard_s=guard_s)
         except BaseException as error:
             session.abort()
-            if profile is not None and not across and isinstance(error, _OUTDATED):
+            if profile is not None and not session.along and isinstance(error, _OUTDATED):
                 self._learn(replace(profile, seen_at=0.0))
             raise
         self._remember(session, profile, tried=trying and session.along)

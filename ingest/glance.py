@@ -12,13 +12,13 @@ import hashlib
 
 from ingest.models import AccountState, Listing, Sight
 
-# A listing of fewer messages takes no more than a segment or two, and is certain.
-LEAST_MESSAGES = 32
 
+def sight_of(listing: Listing, *, least: int) -> Sight | None:
+    """What a glance would have seen when this was listed; None where it could not tell, or of fewer than `least`.
 
-def sight_of(listing: Listing) -> Sight | None:
-    """What a glance would have seen when this was listed; None where a glance could not tell."""
-    if not listing.complete or listing.octets is None or len(listing.messages) < LEAST_MESSAGES:
+    A listing of a few messages takes no more than a segment or two, and is certain.
+    """
+    if not listing.complete or listing.octets is None or len(listing.messages) < max(1, least):
         return None
     last = listing.messages[-1]
     return Sight(listing.count, listing.octets, last.number, last.uidl) if last.uidl is not None else None

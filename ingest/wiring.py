@@ -233,6 +233,7 @@ class Services:
         return Poller(
             dialer=self.dialer,
             secrets=self.secrets,
+            hosts=self.hosts,
             spools=self.spools,
             pipeline=self.pipeline,
             isolation=self.isolation,

@@ -429,9 +429,12 @@ def test_what_has_no_record_yet_is_looked_at_at_the_next_poll() -> None:
         assert h.poll().events == 1
 
 
-def test_where_mail_is_to_be_deleted_the_ledger_is_read_at_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_of_an_unchanged_maildrop_is_read_once_a_delete_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     with house(mail("one")) as h:
         h.poll(account={"keep_s": 86400})
         seen = loads(h, monkeypatch)
         h.poll()
+        assert seen == []
+        h.clock.forward(days=1, minutes=1)
+        assert h.poll().deleted == 1
         assert seen == ["a"]
