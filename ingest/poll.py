@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ingest.errors import IngestError, LeaseLost
+from ingest.breaker import login_waits, remember_refused
+from ingest.errors import CredentialsRejected, IngestError, LeaseLost, LoginsRefused
 from ingest.events.build import account_event
 from ingest.events.models import EventType
 from ingest.heartbeat import Heartbeat
@@ -78,6 +79,7 @@ class Poller:
     def poll(self, account: Account, on_message: OnMessage = lambda *_: None, *, claimed: bool = False) -> PollReport:
         """Poll now, whatever the due time says; with `claimed`, only if the account still stands claimed.
 
+        Only with `claimed` a secret that the server refused waits until it may be tried again.
         Never raises: the report carries what went wrong.
         """
         started = self._clock.monotonic()
@@ -89,16 +91,20 @@ class Poller:
             except IngestError as error:
                 report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
             else:
-                report = self._hold(account, grant, on_message) if grant else PollReport(account.id, Outcome.BUSY)
+                report = (
+                    self._hold(account, grant, on_message, claimed=claimed)
+                    if grant
+                    else PollReport(account.id, Outcome.BUSY)
+                )
         report = replace(report, seconds=self._clock.monotonic() - started)
         self._telemetry.poll_finished(report)
         return report
 
-    def _hold(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
+    def _hold(self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""
         report, learnt = PollReport(account.id, Outcome.FAILED), grant.state
         try:
-            report, learnt = self._visit(account, grant, on_message)
+            report, learnt = self._visit(account, grant, on_message, claimed=claimed)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
@@ -114,11 +120,16 @@ class Poller:
             return report
         return self._give_back(account, grant, report, learnt)
 
-    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> tuple[PollReport, AccountState]:
+    def _visit(
+        self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool
+    ) -> tuple[PollReport, AccountState]:
         token = grant.token
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
+        mark = self._secrets.mark(account.id, secret)
+        if claimed and login_waits(grant.state, mark, now=grant.now):
+            return PollReport(account.id, Outcome.WAITING), grant.state
         stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
         visit: Visit | None = None
@@ -147,7 +158,10 @@ class Poller:
             failure = error
         finally:
             session.abort()  # after a clean QUIT there is nothing left to drop
-        return _report(account.id, visit, session, failure), visit.learnt if visit else grant.state
+        learnt = visit.learnt if visit else grant.state
+        if isinstance(failure, CredentialsRejected | LoginsRefused):
+            learnt = remember_refused(learnt, mark)
+        return _report(account.id, visit, session, failure), learnt
 
     def _give_back(self, account: Account, grant: Grant, report: PollReport, learnt: AccountState) -> PollReport:
         now = self._clock.now()
@@ -156,7 +170,7 @@ class Poller:
             learnt,
             report,
             self._cadence,
-            now=now.timestamp(),
+            now=grant.now,
             chance=random.random(),  # noqa: S311  # spreads load, guards nothing
         )
         event = None
