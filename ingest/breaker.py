@@ -40,7 +40,8 @@ def judge_refusal(error: IngestError, account: Account, hosts: Hosts, state: Acc
     if accounts < ACCOUNTS_AT_ONCE or state.failing_since is not None or state.laid_to_host >= MOST_LAID_TO_HOST:
         return error
     _, _, words = error.what.partition(": ")
-    return LoginsRefused(f"{account.host} refuses the logins of {accounts} accounts at once: {words or error.what}")
+    what = f"{account.host} refuses the logins of {accounts} accounts at once: {words or error.what}"
+    return LoginsRefused(what, after_s=error.after_s)
 
 
 def remember_refused(state: AccountState, mark: str | None) -> AccountState:
