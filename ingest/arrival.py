@@ -15,8 +15,10 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from ingest.breaker import judge_refusal
 from ingest.errors import (
     ConnectionLost,
+    CredentialsRejected,
     IngestError,
     ListingFailed,
     ProtocolError,
@@ -67,7 +69,8 @@ class Arrival:
         self.session: Session | None = None
         self._account = account
         self._now = grant.now
-        self._login_at = grant.state.login_at
+        self._state = grant.state
+        self._secret: Secret | None = None
         self._dialer = dialer
         self._secrets = secrets
         self._hosts = hosts
@@ -83,12 +86,17 @@ class Arrival:
     @property
     def login_at(self) -> float | None:
         """When the last login was tried, by the clock of the state."""
-        return self._login_at if self.session is None else self._now
+        return self._state.login_at if self.session is None else self._now
 
     @property
     def flights(self) -> int:
         """Round trips waited for, those of a session given up included."""
         return self._flights + (self.session.flights if self.session else 0)
+
+    def fetch_secret(self) -> str | None:
+        """Fetch what to log in with, before anything is dialled; what marks it, if there is a key to mark with."""
+        self._secret = self._secrets.resolve(self._account.password)
+        return self._secrets.mark(self._account.id, self._secret)
 
     def arrive(self, number: int | None) -> tuple[Session, Listing | Sight]:
         """Log in and look: a glance at the message with this number, or None for the whole listing.
@@ -97,8 +105,12 @@ class Arrival:
         """
         self._profile = self._hosts.profile(self._account.place)
         self._keep_login_delay()
-        secret = self._secrets.resolve(self._account.password)
-        seen = self._enter(secret, number)
+        if self._secret is None:
+            self.fetch_secret()
+        try:
+            seen = self._enter(number)
+        except CredentialsRejected as error:
+            raise judge_refusal(error, self._account, self._hosts, self._state) from error
         if self.session is None:
             raise RuntimeError("arrived without a session")
         with contextlib.suppress(IngestError):
@@ -117,25 +129,25 @@ class Arrival:
     def _keep_login_delay(self) -> None:
         profile = self._profile
         delay_s = profile and (profile.after.login_delay_s or profile.before.login_delay_s)
-        if not delay_s or self._login_at is None:
+        if not delay_s or self._state.login_at is None:
             return
-        left_s = self._login_at + delay_s - self._now
+        left_s = self._state.login_at + delay_s - self._now
         if 0 < left_s <= delay_s:
             raise SlowDown(
                 f"{self._account.host} wants {delay_s} s between logins, {left_s:.0f} s to go", after_s=left_s
             )
 
-    def _enter(self, secret: Secret, number: int | None) -> Listing | Sight:
+    def _enter(self, number: int | None) -> Listing | Sight:
         profile = self._fresh()
         across, trying = self._across(profile)
         try:
-            return self._once(secret, number, profile, across=across, trying=trying)
+            return self._once(number, profile, across=across, trying=trying)
         except _LOST:
             along = across and self.session is not None and self.session.along
             if not along or not (trying or (self.session is not None and self.session.admitted)):
                 raise
         # With nothing taken for granted this time. The server may need a moment to notice that the session is over.
-        seen = self._steps.until_free(self._once, secret, number, None, across=False, trying=False)
+        seen = self._steps.until_free(self._once, number, None, across=False, trying=False)
         if self._profile is not None:
             self._learn(replace(self._profile, across_login=False if trying else None))
         return seen
@@ -157,10 +169,10 @@ class Arrival:
         trying = bool(pipelining and bearable and not delayed and self._hosts.may_try(self._account.place))
         return trying, trying
 
-    def _once(
-        self, secret: Secret, number: int | None, profile: HostProfile | None, *, across: bool, trying: bool
-    ) -> Listing | Sight:
-        account = self._account
+    def _once(self, number: int | None, profile: HostProfile | None, *, across: bool, trying: bool) -> Listing | Sight:
+        account, secret = self._account, self._secret
+        if secret is None:
+            raise RuntimeError("no secret was fetched")
         if self.session is not None:
             self._flights += self.session.flights
             self.session = None

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ingest.arrival import Arrival
-from ingest.errors import IngestError, LeaseLost
+from ingest.breaker import login_waits, remember_refused
+from ingest.errors import CredentialsRejected, IngestError, LeaseLost, LoginsRefused
 from ingest.events.build import account_event
 from ingest.events.models import EventType
 from ingest.glance import glance_at
@@ -82,6 +83,7 @@ class Poller:
     def poll(self, account: Account, on_message: OnMessage = lambda *_: None, *, claimed: bool = False) -> PollReport:
         """Poll now, whatever the due time says; with `claimed`, only if the account still stands claimed.
 
+        Only with `claimed` a secret that the server refused waits until it may be tried again.
         Never raises: the report carries what went wrong.
         """
         started = self._clock.monotonic()
@@ -93,16 +95,20 @@ class Poller:
             except IngestError as error:
                 report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
             else:
-                report = self._hold(account, grant, on_message) if grant else PollReport(account.id, Outcome.BUSY)
+                report = (
+                    self._hold(account, grant, on_message, claimed=claimed)
+                    if grant
+                    else PollReport(account.id, Outcome.BUSY)
+                )
         report = replace(report, seconds=self._clock.monotonic() - started)
         self._telemetry.poll_finished(report)
         return report
 
-    def _hold(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
+    def _hold(self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""
         report, learnt = PollReport(account.id, Outcome.FAILED), grant.state
         try:
-            report, learnt = self._visit(account, grant, on_message)
+            report, learnt = self._visit(account, grant, on_message, claimed=claimed)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
@@ -118,7 +124,9 @@ class Poller:
             return report
         return self._give_back(account, grant, report, learnt)
 
-    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> tuple[PollReport, AccountState]:
+    def _visit(
+        self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool
+    ) -> tuple[PollReport, AccountState]:
         token = grant.token
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
@@ -133,6 +141,9 @@ class Poller:
             limits=self._session_limits,
             beat=beat,
         )
+        mark = arrival.fetch_secret()
+        if claimed and login_waits(grant.state, mark, now=grant.now):
+            return PollReport(account.id, Outcome.WAITING), grant.state
         number = glance_at(
             grant.state,
             settled(account, grant.extent, self._visit_limits),
@@ -166,6 +177,8 @@ class Poller:
         finally:
             arrival.leave()  # after a clean QUIT there is nothing left to drop
         learnt = visit.learnt if visit else grant.state
+        if isinstance(failure, CredentialsRejected | LoginsRefused):
+            learnt = remember_refused(learnt, mark)
         return _report(account.id, visit, arrival, failure), replace(learnt, login_at=arrival.login_at)
 
     def _give_back(self, account: Account, grant: Grant, report: PollReport, learnt: AccountState) -> PollReport:
@@ -175,7 +188,7 @@ class Poller:
             learnt,
             report,
             self._cadence,
-            now=now.timestamp(),
+            now=grant.now,
             chance=random.random(),  # noqa: S311  # spreads load, guards nothing
         )
         event = None

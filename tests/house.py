@@ -112,6 +112,7 @@ class House:
     draining: bool = False
     refused: list[str] = field(default_factory=list)
     lease_ttl_s: float = 60
+    secret_key: str | None = None
 
     def __post_init__(self) -> None:
         self.state = MemoryState(self.clock)
@@ -133,7 +134,7 @@ class House:
         pipeline = pipeline or self.pipeline()
         return Poller(
             dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
-            secrets=SecretStore(None),
+            secrets=SecretStore(self.secret_key),
             hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,
@@ -213,12 +214,22 @@ class House:
         self.schedule.add(["a"])
 
     def poll(
-        self, poller: Poller | None = None, *, account: Mapping[str, Any] | None = None, **limits: float
+        self,
+        poller: Poller | None = None,
+        *,
+        account: Mapping[str, Any] | None = None,
+        claimed: bool = False,
+        **limits: float,
     ) -> PollReport:
-        """One poll; the server has noticed before it that the last session is over, and so frees the maildrop."""
+        """One poll; the server has noticed before it that the last session is over, and so frees the maildrop.
+
+        A claimed one is due by then, and a tick has claimed it.
+        """
         self.account = replace(self.account, **(account or {}))
         assert self.server.wait_idle(5)
-        return (poller or self.poller(**limits)).poll(self.account)
+        if claimed:
+            assert self.schedule.claim(1) == ["a"]
+        return (poller or self.poller(**limits)).poll(self.account, claimed=claimed)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(event.json) for event in self.state.events]

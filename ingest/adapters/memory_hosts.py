@@ -8,7 +8,7 @@ from ingest.models import HostProfile, Place
 from ingest.ports import Clock
 
 _TRY_EVERY_S = 300.0
-_WINDOW_S = 600.0
+_WINDOW_S = 6 * 3600.0
 
 
 class MemoryHosts:

@@ -249,7 +249,16 @@ class MemorySchedule:
         for id_ in ids:
             state = self._state.states.get(id_, _FRESH)
             self._state.states[id_] = replace(
-                state, failures=0, refusals=0, interval_s=None, failing_since=None, last_error=None, fingerprint=None
+                state,
+                failures=0,
+                refusals=0,
+                interval_s=None,
+                failing_since=None,
+                last_error=None,
+                fingerprint=None,
+                refused_mark=None,
+                login_after=None,
+                laid_to_host=0,
             )
         self.set_due(ids, 0)
 

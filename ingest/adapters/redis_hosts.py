@@ -21,7 +21,7 @@ from ingest.ports import Clock
 
 PROFILE_TTL_S = 30 * 86_400
 TRY_EVERY_S = 300
-WINDOW_S = 600
+WINDOW_S = 6 * 3600  # longer than accounts wait between logins that are laid to the host, or they would never meet
 REFUSED_CAP = 64
 KEPT_S, ABSENT_KEPT_S, KEPT_PLACES = 60.0, 5.0, 4096
 

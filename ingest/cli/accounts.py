@@ -164,9 +164,10 @@ def pause(services: Services, *, account_id: str) -> None:
 @click.argument("account_id", metavar="ID")
 @pass_services
 def resume(services: Services, *, account_id: str) -> None:
-    """Poll a paused account again, from now on."""
+    """Poll an account again, from now on: one that is paused, or that backs off after failures."""
     services.registry.put([replace(_get(services, account_id), paused=False)])
     services.schedule.add([account_id])
+    services.schedule.reset([account_id])
     click.echo(f"{account_id} is active")
 
 

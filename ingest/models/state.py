@@ -68,6 +68,10 @@ class AccountState:
     `listed_at`: when the last complete listing was seen; `delete_at`: when the next delete is due, if any is; both in
     seconds since the epoch. `batch`: how many messages a session bears, where it was found to break off. `login_at`:
     when the last login was tried, seconds since the epoch by the clock of the state.
+
+    `refused_mark` tells the secret that was refused last from others (`Secrets.mark`); until `login_after`, seconds
+    since the epoch by the clock of the state, it is not tried again. `laid_to_host`: how often since the last good
+    login a refused login was taken for the host's fault.
     """
 
     failures: int = 0
@@ -87,6 +91,9 @@ class AccountState:
     delete_at: float | None = None
     batch: int | None = None
     login_at: float | None = None
+    refused_mark: str | None = None
+    login_after: float | None = None
+    laid_to_host: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,9 @@ def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World
         seeded_at=0.5,
         undeleted=3,
         listings=(7, 8),
+        refused_mark="0123456789abcdef",
+        login_after=9.5,
+        laid_to_host=2,
     )
     assert world.lease.release("a", token, due_in_s=50, state=state) is True
     assert world.schedule.states(["a"])["a"] == state
@@ -576,7 +579,8 @@ def test_a_dropped_account_is_never_due(world: World) -> None:
 
 def test_a_reset_forgets_failures_and_makes_due_but_keeps_that_the_first_poll_was_done(world: World) -> None:
     world.schedule.add(["a"])
-    world.lease.release("a", held(world), due_in_s=999, state=AccountState(5, 2, 9.0, first_poll_done=True))
+    refused = AccountState(5, 2, 9.0, first_poll_done=True, refused_mark="m", login_after=9.5, laid_to_host=2)
+    world.lease.release("a", held(world), due_in_s=999, state=refused)
     world.schedule.reset(["a"])
     assert world.schedule.states(["a"])["a"] == AccountState(first_poll_done=True)
     assert world.schedule.claim(10) == ["a"]

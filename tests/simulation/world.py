@@ -287,6 +287,9 @@ class _NoSecrets:
     def seal(self, literal: str) -> str:
         raise NotImplementedError
 
+    def mark(self, account_id: str, secret: Secret) -> str | None:
+        return None
+
 
 class _NoTelemetry:
     def poll_finished(self, report: PollReport) -> None:

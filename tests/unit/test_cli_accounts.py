@@ -180,6 +180,15 @@ def test_a_paused_account_is_due_no_more_and_a_resumed_one_now(cli: Harness) -> 
     assert cli.services.schedule.due_in(["billing"]) == {"billing": 0.0}
 
 
+def test_resuming_an_account_that_backs_off_forgets_why(cli: Harness) -> None:
+    cli.add(account("billing"))
+    cli.state.states["billing"] = AccountState(failures=3, refusals=3, refused_mark="m", login_after=9e9)
+    cli.services.schedule.set_due(["billing"], 86_400)
+    assert cli.run("accounts", "resume", "billing").exit_code == 0
+    assert cli.state.states["billing"] == AccountState()
+    assert cli.services.schedule.due_in(["billing"]) == {"billing": 0.0}
+
+
 def test_removing_keeps_the_ledger_unless_told_to_erase_it(cli: Harness) -> None:
     cli.add(account("billing"), account("orders"))
     cli.state.ledgers |= {"billing": b"x", "orders": b"x"}

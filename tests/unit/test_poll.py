@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -332,6 +333,90 @@ def test_a_wrong_password_backs_off_and_opens_the_breaker_at_the_second_refusal(
         h.poll()
         assert [event["type"] for event in h.events()][-1] == "mailsluice.account.recovered.v1"
         assert h.subjects() == ["one"]
+
+
+KEY = base64.b64encode(bytes(32)).decode()
+
+
+def refuse_twice(h: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_PASSWORD", "wrong")
+    assert [h.poll().outcome for _ in range(2)] == [Outcome.FAILED] * 2
+
+
+def test_with_the_breaker_open_the_same_password_is_not_tried_and_another_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        before = h.server.log.sessions
+        for _ in range(3):
+            h.clock.forward(minutes=6)
+            report = h.poll(claimed=True)
+            assert (report.outcome, report.failure, report.next_due_s) == (Outcome.WAITING, None, 300)
+        assert h.server.log.sessions == before
+        assert h.schedule.states(["a"])["a"].failures == 2
+        monkeypatch.setenv("HOUSE_PASSWORD", PASSWORD)
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.DONE
+        assert h.subjects() == ["one"]
+        assert [event["type"].split(".")[2] for event in h.events() if ".account." in event["type"]] == [
+            "failing",
+            "recovered",
+        ]
+
+
+def test_with_the_breaker_open_the_same_password_is_tried_when_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        h.clock.forward(hours=6, seconds=1)
+        report = h.poll(claimed=True)
+        assert (report.outcome, report.next_due_s) == (Outcome.FAILED, 300)
+        h.clock.forward(hours=23)
+        assert h.poll(claimed=True).outcome is Outcome.WAITING
+        h.clock.forward(hours=2)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+
+
+def test_another_password_that_is_wrong_too_has_its_second_try_and_tells_nothing_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        monkeypatch.setenv("HOUSE_PASSWORD", "wrong again")
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).next_due_s == 60
+        h.clock.forward(minutes=2)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.WAITING
+        assert len(h.events()) == 1
+
+
+def test_a_poll_that_somebody_asked_for_tries_the_same_password_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        report = h.poll()
+        assert report.failure is not None
+        assert report.failure.code == "credentials"
+
+
+def test_no_state_of_a_refused_login_holds_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        state = h.schedule.states(["a"])["a"]
+        assert state.refused_mark
+        assert "wrong" not in repr(state)
+        h.secret_key = None
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+        assert h.schedule.states(["a"])["a"].refused_mark is None
 
 
 def test_an_account_without_its_secret_fails_in_one_line_and_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
