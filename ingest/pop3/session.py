@@ -22,7 +22,7 @@ from ingest.errors import (
     TlsNotOffered,
 )
 from ingest.models import Auth, Capabilities, Listing, MessageRef, Secret, Tls
-from ingest.pop3.auth import plan_login
+from ingest.pop3.auth import plan_login, timestamp
 from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
 from ingest.pop3.connection import Challenge, Command, Connection, Greeting, IllegalCommand, Reply
 from ingest.pop3.exchange import Exchange, Request
@@ -100,6 +100,16 @@ class Session:
         return self._exchange.broken
 
     @property
+    def greeting(self) -> str:
+        """What the server said first, as printable ASCII."""
+        return self._clean(self._greeting)
+
+    @property
+    def offers_apop(self) -> bool:
+        """Whether the greeting holds APOP's timestamp (RFC 1939, 7)."""
+        return timestamp(self._greeting) is not None
+
+    @property
     def flights(self) -> int:
         """Round trips waited for since the greeting; commands sent together share one."""
         return self._exchange.flights
@@ -148,6 +158,14 @@ class Session:
         for reply in replies:
             if not reply.ok:
                 raise self._refusal(reply)
+
+    def ask_capabilities(self) -> Capabilities:
+        """CAPA now: behind the login it may say more (RFC 2449, 5). A server that refuses it leaves what is known."""
+        with self._exchange.whole():
+            found = self._ask_capabilities()
+        if found.known:
+            self.capabilities = found
+        return self.capabilities
 
     def listing(self) -> Listing:
         """STAT, UIDL and LIST, in one flight where the server pipelines; ListingFailed.
