@@ -142,10 +142,7 @@ class Services:
             min_replicas=settings.min_replicas,
             settle_s=settings.redis_timeout_s / 2,
             make_room=StreamRoom(
-                self.state,
-                self.keys,
-                max_bytes=settings.stream_max_bytes,
-                retention_s=settings.events_retention_s,
+                self.state, self.keys, max_bytes=settings.stream_max_bytes, retention_s=settings.events_retention_s
             ).make_room,
         )
 
