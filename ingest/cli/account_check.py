@@ -13,9 +13,9 @@ from rich.text import Text
 
 from ingest.advice import Advice, advise, advise_failure
 from ingest.cli.account_view import get_account
-from ingest.cli.output import advice_lines, as_json, dump, pairs, size, span
+from ingest.cli.output import advice_lines, as_json, complain, dump, pairs, size, span
 from ingest.cli.services import pass_services
-from ingest.errors import IngestError
+from ingest.errors import ConfigurationError, IngestError
 from ingest.models import AccountCheck, Capabilities, Failure, UidlForm
 from ingest.wiring import Services
 
@@ -40,13 +40,16 @@ def check(services: Services, *, account_id: str, as_json: bool) -> None:
     account = get_account(services, account_id)
     try:
         found = services.checker.check(account)
+    except ConfigurationError:
+        raise
     except IngestError as error:
         advice = advise_failure(account, error)
+        complain(f"error: {error}")
         if as_json:
             dump({"account": account_id, "found": None, "failure": Failure.of(error), "advice": advice})
         else:
             _print_advice(advice)
-        raise
+        click.get_current_context().exit(1)
     now = services.clock.now()
     advice = advise(account, found, now=now)
     if as_json:
@@ -70,7 +73,7 @@ def _print_found(found: AccountCheck, now: datetime) -> None:
         "PIPELINING": _yes("PIPELINING" in can),
         "UTF8": _yes("UTF8" in before or "UTF8" in can),
         "LOGIN-DELAY": span(can.login_delay_s) if can.login_delay_s is not None else "none",
-        "EXPIRE": f"{can.expire_days} days" if can.expire_days is not None else "never, or it doesn't say",
+        "EXPIRE": _expire(can),
         "mail": f"{found.messages} messages, {size(found.octets)}, the largest {size(found.largest_bytes)}",
         "UIDL": _uidls(found),
         "round trip": f"{found.round_trip_s * _MS:.0f} ms; the login took {found.login_s * _MS:.0f} ms",
@@ -97,6 +100,12 @@ def _mechanisms(found: AccountCheck) -> list[str]:
     can = found.capabilities
     user = ["USER"] if "USER" in can or not can.known else []
     return [*user, *(["APOP"] if found.apop else []), *sorted(can.sasl)] or ["none named"]
+
+
+def _expire(can: Capabilities) -> str:
+    if can.expire_days is None:
+        return "never, or it doesn't say"
+    return f"after {can.expire_days} days" if can.expire_days else "0: what was retrieved goes with QUIT"
 
 
 def _uidls(found: AccountCheck) -> str:
