@@ -61,7 +61,8 @@ def advise_failure(account: Account, error: IngestError) -> list[Advice]:
     wrong = Severity.WRONG
     match error:
         case CredentialsRejected() | ServerRefused() if provider is not None:
-            return [Advice(wrong, *line) for line in _refused_by(provider, account)]
+            likely, *others = _refused_by(provider, account)
+            return [Advice(wrong, *likely), *(Advice(Severity.CARE, *line) for line in others)]
         case CredentialsRejected() if "@" not in account.username:
             return [Advice(wrong, "many servers want the whole address as user name", "username = the whole address")]
         case CredentialsRejected():
@@ -250,7 +251,7 @@ def _of_gmail(account: Account, found: AccountCheck) -> Iterator[Advice]:
 
 
 def _refused_by(provider: Provider, account: Account) -> Iterator[tuple[str, str]]:
-    """Line and advice for a login that a provider refused."""
+    """Line and advice for a login that a provider refused, the likeliest reason first."""
     oauth = account.auth.value in {"xoauth2", "oauthbearer"}
     match provider:
         case Provider.GMAIL if oauth:
