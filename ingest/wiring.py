@@ -30,13 +30,14 @@ from ingest.adapters.redis_room import StreamRoom
 from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
-from ingest.adapters.stores import object_store
+from ingest.adapters.stores import open_store
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.applying import apply_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError, IngestError, StateUnavailable
+from ingest.finding import Finder
 from ingest.isolation import Isolation
 from ingest.models import Failure
 from ingest.news import Pruning
@@ -53,6 +54,7 @@ from ingest.ports import (
     Hosts,
     Lease,
     Ledger,
+    Names,
     ObjectStore,
     Refusals,
     Schedule,
@@ -146,10 +148,7 @@ class Services:
             min_replicas=settings.min_replicas,
             settle_s=settings.redis_timeout_s / 2,
             make_room=StreamRoom(
-                self.state,
-                self.keys,
-                max_bytes=settings.stream_max_bytes,
-                retention_s=settings.events_retention_s,
+                self.state, self.keys, max_bytes=settings.stream_max_bytes, retention_s=settings.events_retention_s
             ).make_room,
         )
 
@@ -169,13 +168,7 @@ class Services:
 
     @once
     def store(self) -> ObjectStore:
-        settings = self.settings
-        store = object_store(
-            settings.require_storage(),
-            connect_timeout_s=settings.store_connect_timeout_s,
-            read_timeout_s=settings.store_read_timeout_s,
-            connections=settings.worker_threads,
-        )
+        store = open_store(self.settings)
         self._closing.append(store.close)
         return store
 
@@ -225,7 +218,23 @@ class Services:
 
     @once
     def checker(self) -> Checker:
-        return Checker(dialer=self.dialer, secrets=self.secrets, clock=self.clock, session_limits=self.session_limits)
+        return Checker(
+            dialer=self.dialer,
+            secrets=self.secrets,
+            clock=self.clock,
+            session_limits=self.session_limits,
+            max_message_bytes=self.settings.max_message_bytes,
+        )
+
+    @once
+    def names(self) -> Names:
+        from ingest.adapters.dns import DnsNames  # noqa: PLC0415 - takes 0.1 s, and one command needs it
+
+        return DnsNames(lifetime_s=self.settings.connect_timeout_s)
+
+    @once
+    def finder(self) -> Finder:
+        return Finder(names=self.names, dialer=self.dialer, clock=self.clock, session_limits=self.session_limits)
 
     @once
     def poller(self) -> Poller:

@@ -6,6 +6,7 @@ Rules of this room:
 """
 
 from ingest.models.account import Account, Auth, Place, Secret, Tls
+from ingest.models.check import AccountCheck, UidlForm, Uidls
 from ingest.models.message import Address, Body, Defect, Envelope, ParsedMessage, Part, StoredPart
 from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef, Sight
 from ingest.models.report import Failure, Outcome, PollReport
@@ -13,6 +14,7 @@ from ingest.models.state import AccountState, Grant, Kind, OutgoingEvent, Record
 
 __all__ = [
     "Account",
+    "AccountCheck",
     "AccountState",
     "Address",
     "Auth",
@@ -39,4 +41,6 @@ __all__ = [
     "StoredPart",
     "StreamEntry",
     "Tls",
+    "UidlForm",
+    "Uidls",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ingest.errors import IngestError, ProtocolError, TlsNotOffered
 from ingest.models import Auth, Capabilities, Secret, Tls
-from ingest.pop3.auth import LoginPlan, plan_login
+from ingest.pop3.auth import LoginPlan, plan_login, timestamp
 from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
 from ingest.pop3.connection import Challenge, Command, Connection, Greeting, Reply
 from ingest.pop3.exchange import Exchange, Request
@@ -64,6 +64,16 @@ class Authorization:
     def pipelining(self) -> bool:
         """Whether commands may leave ahead of replies (RFC 2449, 6.6)."""
         return "PIPELINING" in self.before or "PIPELINING" in self.after
+
+    @property
+    def greeting(self) -> str:
+        """What the server said first, fit to be shown."""
+        return self._clean(self._greeting)
+
+    @property
+    def offers_apop(self) -> bool:
+        """Whether the greeting has a timestamp for APOP (RFC 1939, 7)."""
+        return timestamp(self._greeting) is not None
 
     def refused(self, reply: Reply) -> IngestError:
         """The error behind an -ERR."""

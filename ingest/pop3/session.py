@@ -130,6 +130,16 @@ class Session:
         return self._authorization.granted
 
     @property
+    def greeting(self) -> str:
+        """What the server said first, fit to be shown."""
+        return self._authorization.greeting
+
+    @property
+    def offers_apop(self) -> bool:
+        """Whether the greeting has a timestamp for APOP (RFC 1939, 7)."""
+        return self._authorization.offers_apop
+
+    @property
     def along(self) -> bool:
         """Whether the first look left together with the login."""
         return self._authorization.along

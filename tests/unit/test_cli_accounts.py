@@ -212,9 +212,9 @@ def test_an_unknown_id_is_a_failure_with_its_line(command: str, cli: Harness) ->
 def test_check_says_what_the_server_can_do(cli: Harness) -> None:
     cli.add(account("billing"))
     lines = [re.split("  +", line) for line in cli.run("accounts", "check", "billing").output.splitlines()]
-    assert ["capabilities", "PIPELINING UIDL"] in lines
-    assert ["certificate", "valid until 2027-01-31"] in lines
-    assert ["login delay", "60 s"] in lines
+    assert ["before login", "PIPELINING UIDL"] in lines
+    assert ["certificate", "good until 2027-01-31, 67 days"] in lines
+    assert ["LOGIN-DELAY", "60 s"] in lines
 
 
 def test_a_check_that_fails_is_one_line(cli: Harness) -> None:
