@@ -110,7 +110,7 @@ class Arrival:
         try:
             seen = self._enter(number)
         except CredentialsRejected as error:
-            raise judge_refusal(error, self._account, self._hosts, self._state) from error
+            raise judge_refusal(error, self._account, self._hosts, self._state) from None
         if self.session is None:
             raise RuntimeError("arrived without a session")
         with contextlib.suppress(IngestError):

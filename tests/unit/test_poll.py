@@ -406,6 +406,22 @@ def test_a_poll_that_somebody_asked_for_tries_the_same_password_all_the_same(mon
         assert report.failure.code == "credentials"
 
 
+def test_a_login_that_the_host_refuses_as_it_does_others_opens_no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        for other in ("x", "y"):
+            h.hosts.refused(h.account.place, other)
+        with monkeypatch.context() as patch:
+            patch.setenv("HOUSE_PASSWORD", "wrong")
+            reports = [h.poll() for _ in range(3)]
+        assert [report.next_due_s for report in reports] == [600, 1200, 2400]
+        assert reports[0].failure is not None
+        assert (reports[0].failure.code, reports[0].failure.fault) == ("logins_refused", "host")
+        assert h.events() == []
+        h.poll()
+        assert h.subjects() == ["one"]
+        assert h.hosts.refused(h.account.place, "z") == 1
+
+
 def test_no_state_of_a_refused_login_holds_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     with house(mail("one")) as h:
         h.secret_key = KEY
