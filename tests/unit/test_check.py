@@ -16,11 +16,15 @@ from ingest.models import Account, AccountCheck, MessageRef, Secret, UidlForm, U
 from ingest.pop3.session import SessionLimits
 
 NOOP: Step = (b"NOOP\r\n", b"+OK\r\n")
-AFTER: Step = (b"CAPA\r\n", b"+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\nEXPIRE 30\r\nLOGIN-DELAY 600\r\n.\r\n")
-LISTING: Step = (
-    b"STAT\r\nUIDL\r\nLIST\r\n",
-    b"+OK 2 3000\r\n+OK\r\n1 aa\r\n2 bb\r\n.\r\n+OK\r\n1 1000\r\n2 2000\r\n.\r\n",
-)
+AFTER = b"+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\nEXPIRE 30\r\nLOGIN-DELAY 600\r\n.\r\n"
+LISTED = b"+OK 2 3000\r\n+OK\r\n1 aa\r\n2 bb\r\n.\r\n+OK\r\n1 1000\r\n2 2000\r\n.\r\n"
+
+
+def look(after: bytes) -> Step:
+    """CAPA again and the listing, in one flight."""
+    return b"CAPA\r\nSTAT\r\nUIDL\r\nLIST\r\n", after + LISTED
+
+
 ACCOUNT = Account("a", "pop.example.com", 995, "u", "env:PW")
 
 
@@ -42,8 +46,8 @@ def check(*script: Step, max_message_bytes: int = 1500) -> tuple[AccountCheck, b
 
 
 def test_it_asks_again_after_the_login_and_changes_nothing() -> None:
-    found, sent = check(GREETING, CAPA, LOGIN, NOOP, AFTER, LISTING, QUIT)
-    assert sent == b"".join(step[0] for step in (CAPA, LOGIN, NOOP, AFTER, LISTING, QUIT))
+    found, sent = check(GREETING, CAPA, LOGIN, look(AFTER), NOOP, QUIT)
+    assert sent == b"".join(step[0] for step in (CAPA, LOGIN, look(AFTER), NOOP, QUIT))
     assert found.capabilities.login_delay_s is None
     assert (found.can.login_delay_s, found.can.expire_days) == (600, 30)
     assert (found.messages, found.octets, found.largest_bytes, found.too_large) == (2, 3000, 2000, 1)
@@ -58,13 +62,13 @@ def test_a_server_without_capa_is_not_asked_a_second_time() -> None:
         (b"UIDL\r\n", b"+OK\r\n.\r\n"),
         (b"LIST\r\n", b"+OK\r\n.\r\n"),
     )
-    found, _ = check(GREETING, NO_CAPA, *login, NOOP, *listing, QUIT)
+    found, _ = check(GREETING, NO_CAPA, *login, *listing, NOOP, QUIT)
     assert found.capabilities_after_login is None
     assert not found.can.known
 
 
 def test_a_server_that_refuses_capa_after_the_login_keeps_what_it_said_before() -> None:
-    found, _ = check(GREETING, CAPA, LOGIN, NOOP, NO_CAPA, LISTING, QUIT)
+    found, _ = check(GREETING, CAPA, LOGIN, look(NO_CAPA[1]), NOOP, QUIT)
     assert found.can.names == found.capabilities.names
 
 
