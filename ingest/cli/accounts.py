@@ -67,7 +67,7 @@ def apply(services: Services, *, file: Path, prune: bool, as_json: bool) -> None
 @click.option("--prompt", is_flag=True, help="Ask for the password; it is stored encrypted (MAILSLUICE_SECRET_KEY).")
 @click.option("--tls", type=click.Choice([str(tls) for tls in Tls]), help="Default: implicit.")
 @click.option("--port", type=int, help="Default: 995 for implicit TLS, else 110.")
-@click.option("--auth", type=click.Choice([str(auth) for auth in Auth]), help="Default: auto.")
+@click.option("--auth", type=click.Choice([str(auth) for auth in Auth if not auth.by_token]), help="Default: auto.")
 @click.option("--keep", help="forever (default), delete, or an age such as 14d.")
 @click.option("--first-poll", help="all (default), new, or a date such as 2026-01-31.")
 @click.option("--poll-interval-s", type=int, help="Shortest interval; default: 60.")
@@ -249,6 +249,7 @@ def _print(services: Services, account: Account, *, as_json: bool) -> None:
         return
     written: dict[str, Any] = as_written(account)
     written["tags"] = ", ".join(f"{name}={value}" for name, value in account.tags.items())
+    written["oauth"] = ", ".join(f"{name}={value}" for name, value in (written["oauth"] or {}).items())
     written["allow_plaintext"] = "yes" if account.allow_plaintext else None
     shown: dict[str, str | Text] = {key: str(value) for key, value in written.items() if value}
     shown["state"] = _state(account)
