@@ -26,6 +26,8 @@ SHOWN_CHARACTERS = 200
 LONGEST_WAIT_S = 86_400.0
 _PRINTABLE = bytes(octet if 0x20 <= octet <= 0x7E else ord("?") for octet in range(256))  # noqa: PLR2004 - ASCII's ends
 _MASK = b"****"
+# What may be a piece of a token: servers that find a line too long quote its beginning.
+_PIECE = re.compile(rb"[A-Za-z0-9+/._~-]{12,}")
 
 _LOGIN = frozenset({Command.USER, Command.PASS, Command.APOP, Command.AUTH})
 _CODE = re.compile(rb"\[([A-Za-z0-9/_-]{1,64})")
@@ -65,10 +67,11 @@ _UNIT_S: Mapping[bytes, float] = {b"s": 1, b"m": 60, b"h": 3600}
 
 
 class Cleaner:
-    """Turns a server's octets into text for people; what `hide` was told never shows."""
+    """Turns a server's octets into text for people; what `hide` was told never shows, nor do long pieces of it."""
 
     def __init__(self) -> None:
         self._hidden: list[re.Pattern[bytes]] = []
+        self._whole: list[bytes] = []
 
     def hide(self, *secrets: bytes) -> None:
         """From now on these show as a mask, in whatever case a server repeats them."""
@@ -76,12 +79,19 @@ class Cleaner:
         # White space at its ends went with that of the text.
         shown = sorted({secret.strip().translate(_PRINTABLE) for secret in secrets}, key=len, reverse=True)
         self._hidden += [re.compile(re.escape(secret), re.IGNORECASE) for secret in shown if secret]
+        self._whole += [secret.lower() for secret in shown]
 
     def __call__(self, text: bytes) -> str:
         text = text.strip().translate(_PRINTABLE)
         for secret in self._hidden:
             text = secret.sub(_MASK, text)
+        if self._whole:
+            text = _PIECE.sub(self._without_piece, text)
         return text[:SHOWN_CHARACTERS].decode("ascii")
+
+    def _without_piece(self, found: re.Match[bytes]) -> bytes:
+        piece = found[0].rstrip(b".").lower()
+        return _MASK if any(piece in secret for secret in self._whole) else found[0]
 
 
 def refusal(command: Command | None, text: bytes, *, host: str, clean: Cleaner) -> IngestError:

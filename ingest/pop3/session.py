@@ -9,10 +9,11 @@ Rules of this room:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingest.errors import (
     ConnectionLost,
+    CredentialsRejected,
     IngestError,
     ListingFailed,
     MessageRefused,
@@ -22,7 +23,7 @@ from ingest.errors import (
     TlsNotOffered,
 )
 from ingest.models import Auth, Capabilities, Listing, MessageRef, Secret, Tls
-from ingest.pop3.auth import plan_login
+from ingest.pop3.auth import Dialogue, LoginPlan, plan_login
 from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
 from ingest.pop3.connection import Challenge, Command, Connection, Greeting, IllegalCommand, Reply
 from ingest.pop3.exchange import Exchange, Request
@@ -127,17 +128,16 @@ class Session:
         return self.capabilities
 
     def login(self, username: str, secret: Secret, auth: Auth) -> None:
-        """Log in; a barrier: nothing is sent behind the password before its reply.
+        """Log in with a password or token; a barrier: nothing is sent behind it before its reply.
 
-        AUTO is SASL PLAIN where CAPA offers it, else USER and PASS. CredentialsRejected, MaildropBusy, SlowDown,
+        CredentialsRejected, MaildropBusy, SlowDown,
         ServerTemporary, ServerRefused; AccountMisconfigured before anything is sent.
         """
         plan = plan_login(username, secret, auth, capabilities=self.capabilities, greeting=self._greeting)
         self._clean.hide(*plan.hidden)
         with self._exchange.whole():
-            if plan.response is not None:
-                ((command, arguments),) = plan.commands
-                replies = [self._authenticate(command, arguments, plan.response)]
+            if plan.responses:
+                replies = [self._authenticate(plan)]
             else:
                 requests = [Request(command, arguments) for command, arguments in plan.commands]
                 replies = []
@@ -147,7 +147,10 @@ class Session:
                         break
         for reply in replies:
             if not reply.ok:
-                raise self._refusal(reply)
+                error = self._refusal(reply)
+                if isinstance(error, CredentialsRejected):
+                    error.todo = plan.todo
+                raise error
 
     def listing(self) -> Listing:
         """STAT, UIDL and LIST, in one flight where the server pipelines; ListingFailed.
@@ -287,20 +290,20 @@ class Session:
         self.capabilities = UNKNOWN
         self.capabilities = self._ask_capabilities()
 
-    def _authenticate(self, command: Command, arguments: tuple[bytes, ...], response: bytes) -> Reply:
+    def _authenticate(self, plan: LoginPlan) -> Reply:
+        """By SASL; what a challenge tells of a failure stands behind the words of the refusal."""
+        ((command, arguments),) = plan.commands
         self._exchange.send(Request(command, arguments))
-        challenges = 0
+        dialogue = Dialogue(plan)
         while isinstance(event := self._exchange.event(), Challenge):
-            # PLAIN has one response; a server that wants more is told that we give up (RFC 5034, 4), once.
-            if challenges > 1:
-                raise ProtocolError("a challenge after AUTH was cancelled")
-            self._exchange.respond(b"*" if challenges else response)
-            challenges += 1
+            self._exchange.respond(dialogue.answer(event.text))
         if not isinstance(event, Reply):
             raise ProtocolError("no reply to AUTH")
-        if challenges > 1:
-            raise ProtocolError("the server was not content with the one response of SASL PLAIN")
-        return event
+        if dialogue.cancelled:
+            raise ProtocolError("the server was not content with the responses that its SASL mechanism has")
+        if event.ok or not dialogue.failure:
+            return event
+        return replace(event, text=event.text + b" (status " + dialogue.failure + b")")
 
     def _tops(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:
         requests = [Request(Command.TOP, (b"%d" % ref.number, b"0")) for ref in refs] if not self.broken else []
