@@ -19,6 +19,7 @@ from ingest.accounts import Changes
 from ingest.adapters import confined
 from ingest.adapters.child import ChildProcess
 from ingest.adapters.clock import SystemClock
+from ingest.adapters.credentials import credentials_over
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.redis_accounts import RedisAccounts
@@ -34,7 +35,7 @@ from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
-from ingest.applying import apply_accounts
+from ingest.applying import apply_accounts, read_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError, IngestError, StateUnavailable
@@ -48,7 +49,7 @@ from ingest.pop3.session import SessionLimits
 from ingest.ports import (
     AccountRegistry,
     Clock,
-    Dialer,
+    Credentials,
     Dispatcher,
     EventLog,
     Lease,
@@ -200,7 +201,12 @@ class Services:
         )
 
     @once
-    def dialer(self) -> Dialer:
+    def credentials(self) -> Credentials:
+        wait_s, deadline_s = self.settings.connect_timeout_s, self.settings.read_timeout_s
+        return credentials_over(self.secrets, self.dialer, self.clock, connect_timeout_s=wait_s, deadline_s=deadline_s)
+
+    @once
+    def dialer(self) -> TcpDialer:
         settings = self.settings
         return TcpDialer(
             connect_timeout_s=settings.connect_timeout_s,
@@ -343,14 +349,8 @@ class Services:
 
     def apply_accounts_file(self, path: Path, *, prune: bool = False) -> Changes:
         """Bring the registry in line with an accounts file; ConfigurationError with every problem of it."""
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigurationError([f"{path}: can't be read: {error.strerror}"]) from None
-        except UnicodeDecodeError:
-            raise ConfigurationError([f"{path}: is not UTF-8, as TOML must be"]) from None
         return apply_accounts(
-            text,
+            read_accounts(path),
             str(path),
             registry=self.registry,
             schedule=self.schedule,

@@ -8,6 +8,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -26,8 +27,8 @@ SHOWN_CHARACTERS = 200
 LONGEST_WAIT_S = 86_400.0
 _PRINTABLE = bytes(octet if 0x20 <= octet <= 0x7E else ord("?") for octet in range(256))  # noqa: PLR2004 - ASCII's ends
 _MASK = b"****"
-# What may be a piece of a token: servers that find a line too long quote its beginning.
-_PIECE = re.compile(rb"[A-Za-z0-9+/._~-]{12,}")
+# So many octets of a secret in a row give it away: servers that find a line too long quote its beginning.
+_PIECE_BYTES = 12
 
 _LOGIN = frozenset({Command.USER, Command.PASS, Command.APOP, Command.AUTH})
 _CODE = re.compile(rb"\[([A-Za-z0-9/_-]{1,64})")
@@ -86,12 +87,16 @@ class Cleaner:
         for secret in self._hidden:
             text = secret.sub(_MASK, text)
         if self._whole:
-            text = _PIECE.sub(self._without_piece, text)
+            text = self._without_pieces(text)
         return text[:SHOWN_CHARACTERS].decode("ascii")
 
-    def _without_piece(self, found: re.Match[bytes]) -> bytes:
-        piece = found[0].rstrip(b".").lower()
-        return _MASK if any(piece in secret for secret in self._whole) else found[0]
+    def _without_pieces(self, text: bytes) -> bytes:
+        lower, hidden = text.lower(), bytearray(len(text))
+        for at in range(len(text) - _PIECE_BYTES + 1):
+            if any(lower[at : at + _PIECE_BYTES] in secret for secret in self._whole):
+                hidden[at : at + _PIECE_BYTES] = b"\1" * _PIECE_BYTES
+        runs = itertools.groupby(range(len(text)), hidden.__getitem__)
+        return b"".join(_MASK if masked else bytes(text[at] for at in run) for masked, run in runs)
 
 
 def refusal(command: Command | None, text: bytes, *, host: str, clean: Cleaner) -> IngestError:
