@@ -22,6 +22,8 @@ from ingest.errors import (
     TokenUnavailable,
 )
 from ingest.models import Account, Auth, OAuth, Secret
+from ingest.settings import Settings
+from ingest.wiring import build
 
 CLIENT = Grant("https://login.example.com/token", "app", Secret("canary-secret"), None, "mail")
 SIGNED_IN = replace(CLIENT, refresh_token=Secret("canary-refresh"))
@@ -327,3 +329,13 @@ def test_what_is_missing_has_its_line(credentials: ports.Credentials) -> None:
         credentials.of(account(oauth=replace(BY_CLIENT, client_secret="env:GONE")))
     with pytest.raises(AccountMisconfigured, match=r"needs an \[account.oauth\] table"):
         credentials.of(account(oauth=None))
+
+
+def test_a_process_has_one_set_of_credentials_over_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "canary-password")
+    services = build(Settings())
+    assert services.credentials is services.credentials
+    assert services.credentials.of(account(auth=Auth.PLAIN)).reveal() == "canary-password"
+    client = OAuth("http://login.example.com/", "app", client_secret="env:PW")
+    with pytest.raises(AccountMisconfigured, match="in plaintext"):
+        services.credentials.of(account(oauth=client))
