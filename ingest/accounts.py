@@ -10,34 +10,28 @@ Rules of this room:
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from typing import Any
 
 from ingest.errors import ConfigurationError
-from ingest.models import Account, Auth, Tls
-
-Seal = Callable[[str], str]
+from ingest.models import Account, Auth, OAuth, Tls
+from ingest.oauth import NEEDED, read_oauth
+from ingest.written import Reader, Seal, Wrong, breaks_lines, is_loopback, no_such_key
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_NOT_YET_AUTH = ("xoauth2", "oauthbearer")
 _YEARS_S = 100 * 366 * 86400
 _MAX_TAGS, _MAX_TAG_OCTETS = 32, 256
 _MAX_USERNAME_OCTETS = 255
-KEYS = ("id", "host", "port", "ca_file", "tls", "allow_plaintext", "username", "password", "auth", "keep", "first_poll",
-        "poll_interval_s", "tags")  # fmt: skip
-
-
-class _Wrong(Exception):
-    """One key is wrong; the text says what, and what would be right."""
+KEYS = ("id", "host", "port", "ca_file", "tls", "allow_plaintext", "username", "password", "auth", "oauth", "keep",
+        "first_poll", "poll_interval_s", "tags")  # fmt: skip
 
 
 def parse_accounts(text: str, source: str, seal: Seal | None) -> list[Account]:
@@ -55,7 +49,7 @@ def parse_accounts(text: str, source: str, seal: Seal | None) -> list[Account]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{source}: {_place(str(error))}"]) from None
-    problems = [f"{source}: {key}: no such key{_nearest(key, ['account'])}" for key in table if key != "account"]
+    problems = [f"{source}: {key}: {no_such_key(key, ['account'])}" for key in table if key != "account"]
     entries = table.get("account", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigurationError([*problems, f"{source}: account: must be written [[account]], once for each account"])
@@ -83,11 +77,9 @@ def build_account(entry: Mapping[str, Any], whom: str, seal: Seal | None) -> Acc
     for key in KEYS:
         try:
             values[key] = getattr(reader, key)()
-        except _Wrong as wrong:
-            problems.append(f"{whom}: {key}: {wrong}")
-    for key in (key for key in entry if key not in KEYS):
-        what = "is not built yet" if key == "oauth" else f"no such key{_nearest(key, KEYS)}"
-        problems.append(f"{whom}: {key}: {what}")
+        except Wrong as wrong:
+            problems += [f"{whom}: {line}" for line in wrong.under(key)]
+    problems += [f"{whom}: {key}: {no_such_key(key, KEYS)}" for key in entry if key not in KEYS]
     if problems:
         raise ConfigurationError(problems)
     return Account(keep_s=values.pop("keep"), **values)
@@ -106,8 +98,9 @@ def account_from_json(text: str | bytes) -> Account:
     """
     try:
         table = json.loads(text)
-        known = {field.name: table[field.name] for field in fields(Account) if field.name in table}
-        return Account(**{**known, "tls": Tls(known["tls"]), "auth": Auth(known["auth"])})
+        known = _known(Account, table)
+        oauth = None if known.get("oauth") is None else OAuth(**_known(OAuth, known["oauth"]))
+        return Account(**{**known, "tls": Tls(known["tls"]), "auth": Auth(known["auth"]), "oauth": oauth})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError([f"registry: not an account ({type(error).__name__}: {error})"]) from None
 
@@ -135,7 +128,7 @@ def compare(
         registered: the accounts there are, by id. One that is paused stays paused.
         wanted: the accounts of a file.
         prune: remove all others.
-        same_secret: whether two `sealed:` references hide the same password (sealing twice gives two references).
+        same_secret: whether two `sealed:` references hide the same secret (sealing twice gives two references).
     """
     added: list[Account] = []
     changed: list[Account] = []
@@ -145,22 +138,46 @@ def compare(
         if old is None:
             added.append(account)
             continue
-        new = replace(account, paused=old.paused)
-        sealed = new.password.startswith("sealed:") and old.password.startswith("sealed:")
-        if sealed and same_secret(old.password, new.password):
-            new = replace(new, password=old.password)
+        new = _with_seals_of(old, replace(account, paused=old.paused), same_secret)
         (unchanged if new == old else changed).append(new)
     removed = sorted(registered.keys() - {account.id for account in wanted}) if prune else []
     return Changes(tuple(added), tuple(changed), tuple(unchanged), tuple(removed))
 
 
+def _with_seals_of(old: Account, new: Account, same_secret: Callable[[str, str], bool]) -> Account:
+    """The new value, with the old one's references for secrets that are the same: sealed again they would differ."""
+
+    def seal(after: str, before: str | None) -> str:
+        both = before is not None and before.startswith("sealed:") and after.startswith("sealed:")
+        return before if both and before and same_secret(before, after) else after
+
+    if new.oauth and old.oauth:
+        secret, refresh = new.oauth.client_secret, new.oauth.refresh_token
+        oauth = replace(
+            new.oauth,
+            client_secret=secret and seal(secret, old.oauth.client_secret),
+            refresh_token=refresh and seal(refresh, old.oauth.refresh_token),
+        )
+        new = replace(new, oauth=oauth)
+    return replace(new, password=seal(new.password, old.password))
+
+
 def as_written(account: Account) -> dict[str, Any]:
-    """An account in the keys of the accounts file, for a person to read; a sealed password is only named as such."""
+    """An account in the keys of the accounts file, for a person to read; a sealed secret is only named as such."""
     table = asdict(account)
     table["keep"] = keep_as_written(table.pop("keep_s"))
-    if account.password.startswith("sealed:"):
-        table["password"] = "sealed"  # noqa: S105 - the word, not a password
+    table["password"] = _shown(account.password) or None
+    if table["oauth"]:
+        table["oauth"] = {key: _shown(value) for key, value in table["oauth"].items() if value}
     return {key: table[key] for key in KEYS}
+
+
+def _shown(reference: str) -> str:
+    return "sealed" if reference.startswith("sealed:") else reference
+
+
+def _known(kind: type[Account | OAuth], table: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: table[field.name] for field in fields(kind) if field.name in table}
 
 
 def keep_as_written(keep_s: int | None) -> str:
@@ -171,25 +188,13 @@ def keep_as_written(keep_s: int | None) -> str:
     return f"{keep_s // _UNITS[unit]}{unit}"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name, so that plaintext stays on it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
-
-
-class _Fields:
-    """Reads each key of one account; a method a key, which returns its value or raises _Wrong."""
-
-    def __init__(self, entry: Mapping[str, Any], seal: Seal | None) -> None:
-        self._entry = entry
-        self._seal = seal
+class _Fields(Reader):
+    """Reads each key of one account; a method a key, which returns its value or raises Wrong."""
 
     def id(self) -> str:
         text = self._text("id", required=True)
         if not _ID.fullmatch(text):
-            raise _Wrong(f"{text[:80]!r} is no id (a-z, 0-9, then also . _ -, at most 64 characters)")
+            raise Wrong(f"{text[:80]!r} is no id (a-z, 0-9, then also . _ -, at most 64 characters)")
         return text
 
     def host(self) -> str:
@@ -198,7 +203,7 @@ class _Fields:
             ipaddress.ip_address(host)
         except ValueError:
             if not _HOST.fullmatch(host):
-                raise _Wrong(f"{host[:80]!r} is no host name or address (the port has a key of its own)") from None
+                raise Wrong(f"{host[:80]!r} is no host name or address (the port has a key of its own)") from None
         return host
 
     def port(self) -> int:
@@ -211,12 +216,12 @@ class _Fields:
         tls, host = self._tls(), self._entry.get("host")
         allowed = self._entry.get("allow_plaintext") is True or not isinstance(host, str) or is_loopback(host)
         if tls is Tls.NONE and not allowed:
-            raise _Wrong(
+            raise Wrong(
                 f"'none' would send the password to {host} in plaintext (implicit or starttls; where plaintext is "
                 "meant, allow_plaintext = true)"
             )
         if tls is None:
-            raise _Wrong(f"{self._entry['tls']!r} is not one of {', '.join(Tls)}")
+            raise Wrong(f"{self._entry['tls']!r} is not one of {', '.join(Tls)}")
         return tls
 
     def allow_plaintext(self) -> bool:
@@ -224,39 +229,36 @@ class _Fields:
 
     def username(self) -> str:
         name = self._text("username", required=True)
-        if re.search(r"[\r\n\0]", name):
-            raise _Wrong("holds a line break or NUL, which would be a command of its own")
+        if breaks_lines(name):
+            raise Wrong("holds a line break or NUL, which would be a command of its own")
         if len(name.encode()) > _MAX_USERNAME_OCTETS:
-            raise _Wrong(f"is longer than {_MAX_USERNAME_OCTETS} octets")
+            raise Wrong(f"is longer than {_MAX_USERNAME_OCTETS} octets")
         return name
 
     def password(self) -> str:
-        reference = self._text("password", required=True)
-        scheme, colon, rest = reference.partition(":")
-        if scheme == "aws-secret":
-            raise _Wrong("aws-secret: is not built yet (env:NAME or file:PATH)")
-        if not colon or scheme not in {"env", "file", "plain"}:
-            raise _Wrong("is not a reference (env:NAME or file:PATH; a literal as plain:…)")
-        if not rest:
-            raise _Wrong(f"nothing stands behind {scheme}: (env:NAME, file:PATH or plain:…)")
-        if scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", rest):
-            raise _Wrong("env: must be followed by the name of a variable, as in env:BILLING_PASSWORD")
-        if scheme != "plain":
-            return reference
-        if re.search(r"[\r\n\0]", rest):
-            raise _Wrong("holds a line break or NUL, which would be a command of its own")
-        if self._seal is None:
-            raise _Wrong("plain: needs MAILSLUICE_SECRET_KEY to be stored encrypted (set it, or use env: or file:)")
-        return self._seal(rest)
+        if self._by_token():
+            if "password" in self._entry:
+                raise Wrong(f"does not go with auth = {self._entry['auth']!r}: its secrets stand in [account.oauth]")
+            return ""
+        return self._reference("password")
 
     def auth(self) -> Auth:
         name = self._text("auth", "auto")
-        if name in _NOT_YET_AUTH:
-            raise _Wrong(f"{name} is not built yet (one of {', '.join(Auth)})")
         try:
             return Auth(name)
         except ValueError:
-            raise _Wrong(f"{name[:80]!r} is not one of {', '.join(Auth)}") from None
+            raise Wrong(f"{name[:80]!r} is not one of {', '.join(Auth)}") from None
+
+    def oauth(self) -> OAuth | None:
+        given = self._entry.get("oauth")
+        if not self._by_token():
+            if given is not None:
+                raise Wrong(f"needs auth = {str(Auth.XOAUTH2)!r} or {str(Auth.OAUTHBEARER)!r}")
+            return None
+        if not isinstance(given, dict):
+            what = "is missing" if given is None else "must be a table"
+            raise Wrong(f"{what}: [account.oauth] with {NEEDED}")
+        return read_oauth(given, self._seal)
 
     def keep(self) -> int | None:
         text = self._text("keep", "forever")
@@ -265,7 +267,7 @@ class _Fields:
         match = re.fullmatch(r"([1-9][0-9]{0,9})([smhd])", text)
         age = int(match[1]) * _UNITS[match[2]] if match else 0
         if not 0 < age <= _YEARS_S:
-            raise _Wrong(f"{text[:80]!r} is not forever, delete or an age such as 14d (units d, h, m, s)")
+            raise Wrong(f"{text[:80]!r} is not forever, delete or an age such as 14d (units d, h, m, s)")
         return age
 
     def first_poll(self) -> str:
@@ -274,7 +276,7 @@ class _Fields:
             return value.isoformat()
         if isinstance(value, str) and (value in {"all", "new"} or _is_date(value)):
             return value
-        raise _Wrong(f"{str(value)[:80]!r} is not all, new or a date such as 2026-01-31")
+        raise Wrong(f"{str(value)[:80]!r} is not all, new or a date such as 2026-01-31")
 
     def poll_interval_s(self) -> int:
         return self._whole("poll_interval_s", 60, 1, 86400)
@@ -282,36 +284,19 @@ class _Fields:
     def tags(self) -> dict[str, str]:
         tags = self._entry.get("tags", {})
         if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
-            raise _Wrong('must be a table of texts, as in { team = "finance" }')
+            raise Wrong('must be a table of texts, as in { team = "finance" }')
         if len(tags) > _MAX_TAGS or any(len(text.encode()) > _MAX_TAG_OCTETS for pair in tags.items() for text in pair):
-            raise _Wrong(f"at most {_MAX_TAGS} tags, names and values of at most {_MAX_TAG_OCTETS} octets")
+            raise Wrong(f"at most {_MAX_TAGS} tags, names and values of at most {_MAX_TAG_OCTETS} octets")
         return dict(tags)
+
+    def _by_token(self) -> bool:
+        return self._entry.get("auth") in {Auth.XOAUTH2, Auth.OAUTHBEARER}
 
     def _tls(self) -> Tls | None:
         try:
             return Tls(self._entry.get("tls", "implicit"))
         except ValueError:
             return None
-
-    def _text(self, key: str, default: str = "", *, required: bool = False) -> str:
-        if key not in self._entry and not required:
-            return default
-        value = self._entry.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise _Wrong("is missing" if value is None else "must be a text" + ("" if value == "" else " in quotes"))
-        return value
-
-    def _whole(self, key: str, default: int, low: int, high: int) -> int:
-        value = self._entry.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise _Wrong(f"{value!r:.80} is not a whole number ({low} to {high})")
-        return value
-
-    def _flag(self, key: str) -> bool:
-        value = self._entry.get(key, False)
-        if not isinstance(value, bool):
-            raise _Wrong(f"{value!r:.80} is not true or false")
-        return value
 
 
 def _is_date(text: str) -> bool:
@@ -325,8 +310,3 @@ def _place(text: str) -> str:
     """Tomllib's message with line and column in front: 'Invalid value (at line 3, column 8)'."""
     match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", text, re.DOTALL)
     return f"{match[2]}: {match[1]}" if match else text
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {match[0]}?)" if match else ""

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingest.accounts import is_loopback, keep_as_written
+from ingest.accounts import keep_as_written
 from ingest.errors import CredentialsRejected, IngestError, MaildropBusy, ServerRefused, SlowDown
 from ingest.models import Account, AccountCheck, UidlForm
 from ingest.providers import Provider, recognise
+from ingest.written import is_loopback
 
 _DAY_S = 86_400
 _CERTIFICATE_DAYS = 14

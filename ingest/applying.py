@@ -8,9 +8,21 @@ Rules of this room:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ingest.accounts import Changes, compare, parse_accounts
-from ingest.errors import SecretUnavailable
+from ingest.errors import ConfigurationError, SecretUnavailable
 from ingest.ports import AccountRegistry, Schedule, Secrets
+
+
+def read_accounts(path: Path) -> str:
+    """The text of an accounts file; ConfigurationError."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigurationError([f"{path}: can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: is not UTF-8, as TOML must be"]) from None
 
 
 def apply_accounts(

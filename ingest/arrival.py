@@ -29,7 +29,7 @@ from ingest.models import Account, Auth, Grant, HostProfile, Listing, Secret, Si
 from ingest.pop3.limits import KIB
 from ingest.pop3.looks import Glance, Look
 from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import Clock, Dialer, Hosts, Secrets
+from ingest.ports import Clock, Credentials, Dialer, Hosts
 from ingest.retry import Steps
 
 CAPABILITIES_S = 86_400.0
@@ -45,7 +45,7 @@ class Arrival:
 
     Args:
         account, grant: whose maildrop, under which lease.
-        dialer, secrets, hosts, clock, steps: what it works with.
+        dialer, credentials, hosts, clock, steps: what it works with.
         limits: of a session.
         beat: keeps the lease; called while octets move.
 
@@ -59,7 +59,7 @@ class Arrival:
         grant: Grant,
         *,
         dialer: Dialer,
-        secrets: Secrets,
+        credentials: Credentials,
         hosts: Hosts,
         clock: Clock,
         steps: Steps,
@@ -72,7 +72,7 @@ class Arrival:
         self._state = grant.state
         self._secret: Secret | None = None
         self._dialer = dialer
-        self._secrets = secrets
+        self._credentials = credentials
         self._hosts = hosts
         self._clock = clock
         self._steps = steps
@@ -95,8 +95,8 @@ class Arrival:
 
     def fetch_secret(self) -> str | None:
         """Fetch what to log in with, before anything is dialled; what marks it, if there is a key to mark with."""
-        self._secret = self._secrets.resolve(self._account.password)
-        return self._secrets.mark(self._account.id, self._secret)
+        self._secret = self._credentials.of(self._account)
+        return self._credentials.mark(self._account, self._secret)
 
     def arrive(self, number: int | None) -> tuple[Session, Listing | Sight]:
         """Log in and look: a glance at the message with this number, or None for the whole listing.
@@ -107,10 +107,7 @@ class Arrival:
         self._keep_login_delay()
         if self._secret is None:
             self.fetch_secret()
-        try:
-            seen = self._enter(number)
-        except CredentialsRejected as error:
-            raise judge_refusal(error, self._account, self._hosts, self._state) from None
+        seen = self._with_fresh_token(number)
         if self.session is None:
             raise RuntimeError("arrived without a session")
         with contextlib.suppress(IngestError):
@@ -125,6 +122,21 @@ class Arrival:
         session.abort()
         if profile is not None and session.admitted and (profile.uidl, profile.top) != (session.uidl, session.top):
             self._learn(replace(profile, uidl=session.uidl, top=session.top))
+
+    def _with_fresh_token(self, number: int | None) -> Listing | Sight:
+        """Enter; once more with a fresh token where the server refused the one that was kept."""
+        try:
+            return self._enter(number)
+        except CredentialsRejected as error:
+            # Raises, too; but what the token endpoint refuses is not for the host to answer.
+            fresh = self._credentials.renewed(self._account, self._secret) if self._secret else None
+            if fresh is None:
+                raise judge_refusal(error, self._account, self._hosts, self._state) from None
+            self._secret = fresh
+        try:
+            return self._enter(number)
+        except CredentialsRejected as error:
+            raise judge_refusal(error, self._account, self._hosts, self._state) from None
 
     def _keep_login_delay(self) -> None:
         profile = self._profile

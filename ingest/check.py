@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ingest.models import Account, AccountCheck, MessageRef, UidlForm, Uidls
 from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import Clock, Dialer, Secrets
+from ingest.ports import Clock, Credentials, Dialer
 
 _LONGEST_UIDL_BYTES = 70  # RFC 1939, 7
 _COUNTER_DIGITS = 10
@@ -16,7 +16,7 @@ class Checker:
     """Logs in, looks, leaves.
 
     Args:
-        dialer, secrets, clock: what it works with.
+        dialer, credentials, clock: what it works with.
         session_limits: what the session may take.
         max_message_bytes: larger messages are counted as too large.
     """
@@ -25,20 +25,20 @@ class Checker:
         self,
         *,
         dialer: Dialer,
-        secrets: Secrets,
+        credentials: Credentials,
         clock: Clock,
         session_limits: SessionLimits,
         max_message_bytes: int = 50 << 20,
     ) -> None:
         self._dialer = dialer
-        self._secrets = secrets
+        self._credentials = credentials
         self._clock = clock
         self._session_limits = session_limits
         self._max_message_bytes = max_message_bytes
 
     def check(self, account: Account) -> AccountCheck:
         """What was seen; raises the IngestError that stands in the way."""
-        secret = self._secrets.resolve(account.password)
+        secret = self._credentials.of(account)
         stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits)
         try:

@@ -25,7 +25,7 @@ from ingest.isolation import Isolation
 from ingest.models import Account, AccountState, Failure, Grant, Outcome, PollReport
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Clock, Dialer, Hosts, Lease, Ledger, Secrets, SpoolFactory, Telemetry
+from ingest.ports import Clock, Credentials, Dialer, Hosts, Lease, Ledger, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
 from ingest.visit import OnMessage, Visit, VisitLimits, settled
@@ -35,7 +35,7 @@ class Poller:
     """Polls accounts, one call each.
 
     Args:
-        dialer, secrets, hosts, spools, pipeline, isolation: towards the server and the store.
+        dialer, credentials, hosts, spools, pipeline, isolation: towards the server and the store.
         lease, ledger: towards the state.
         clock, telemetry, steps: time, figures, seconds of patience within a step.
         session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
@@ -47,7 +47,7 @@ class Poller:
         self,
         *,
         dialer: Dialer,
-        secrets: Secrets,
+        credentials: Credentials,
         hosts: Hosts,
         spools: SpoolFactory,
         pipeline: Pipeline,
@@ -64,7 +64,7 @@ class Poller:
         draining: Callable[[], bool],
     ) -> None:
         self._dialer = dialer
-        self._secrets = secrets
+        self._credentials = credentials
         self._hosts = hosts
         self._spools = spools
         self._pipeline = pipeline
@@ -134,7 +134,7 @@ class Poller:
             account,
             grant,
             dialer=self._dialer,
-            secrets=self._secrets,
+            credentials=self._credentials,
             hosts=self._hosts,
             clock=self._clock,
             steps=self._steps,

@@ -19,8 +19,9 @@ from servers.dovecot import DovecotServer
 from servers.process import ServerUnavailable
 from servers.redis import RedisServer
 from servers.seaweed import SeaweedServer
+from servers.tokens import TokenServer
 
-_REAL = frozenset({"redis_server", "seaweed_server", "dovecot_server"})
+_REAL = frozenset({"redis_server", "seaweed_server", "dovecot_server", "token_dovecot"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,6 +76,26 @@ def dovecot_server() -> Iterator[DovecotServer]:
         available(),
         tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
         DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(400)}) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_server() -> Iterator[TokenServer]:
+    """A token endpoint, which also tells Dovecot whose a token is."""
+    with TokenServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_dovecot(token_server: TokenServer) -> Iterator[DovecotServer]:
+    """Takes passwords, and the tokens of `token_server`."""
+    with (
+        available(),
+        tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
+        DovecotServer(
+            Path(directory), {"u": "canary pass/word"}, introspection_url=token_server.introspection_url
+        ) as server,
     ):
         yield server
 

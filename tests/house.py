@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from ingest.adapters.credentials import AccountCredentials
 from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_hosts import MemoryHosts
 from ingest.adapters.memory_state import (
@@ -25,6 +26,7 @@ from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.tcp import TcpDialer
+from ingest.adapters.tokens import Tokens
 from ingest.isolation import Isolation
 from ingest.mime.limits import MimeLimits
 from ingest.models import Account, Failure, MessageRef, PollReport, Tls
@@ -93,6 +95,10 @@ class InProcess:
         return self.pipeline.process(account, ref, spool, read, first_seen=first_seen, beat=beat)
 
 
+def _no_tokens(grant: object) -> NoReturn:
+    raise AssertionError("nobody logs in by token here")
+
+
 def mail(subject: str, body: str = "text\r\n", *, received: str | None = None) -> bytes:
     """A small message; its subject makes it one of its kind."""
     trace = f"Received: from a by b; {received}\r\n" if received else ""
@@ -134,7 +140,7 @@ class House:
         pipeline = pipeline or self.pipeline()
         return Poller(
             dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
-            secrets=SecretStore(self.secret_key),
+            credentials=AccountCredentials(SecretStore(self.secret_key), Tokens(_no_tokens, self.clock)),
             hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,

@@ -83,6 +83,14 @@ class TcpDialer:
                 raise OtherName(f"certificate of {host} is for {names}") from None
         return stream
 
+    def addresses(self, host: str, port: int) -> list[str]:
+        """What a name resolves to, each address checked; HostUnreachable, AccountMisconfigured."""
+        return self._resolve(host, port)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What verifies servers of which no account names a CA bundle. Shared: not to be changed."""
+        return self._context(self._ca_file)
+
     def _keep(self, peer: _Peer, session: ssl.SSLSession) -> None:
         """Remember a TLS session: resuming it spares the server a signature, and in TLS 1.2 everybody a round trip.
 

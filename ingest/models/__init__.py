@@ -5,7 +5,7 @@ Rules of this room:
 - A secret lives in `Secret`, whose every printed form is `****`.
 """
 
-from ingest.models.account import Account, Auth, Place, Secret, Tls
+from ingest.models.account import Account, Auth, OAuth, Place, Secret, Tls
 from ingest.models.check import AccountCheck, UidlForm, Uidls
 from ingest.models.message import Address, Body, Defect, Envelope, ParsedMessage, Part, StoredPart
 from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef, Sight
@@ -28,6 +28,7 @@ __all__ = [
     "Kind",
     "Listing",
     "MessageRef",
+    "OAuth",
     "Outcome",
     "OutgoingEvent",
     "ParsedMessage",

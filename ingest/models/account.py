@@ -37,6 +37,28 @@ class Auth(enum.StrEnum):
     USER = "user"
     APOP = "apop"
     PLAIN = "plain"
+    LOGIN = "login"
+    XOAUTH2 = "xoauth2"
+    OAUTHBEARER = "oauthbearer"
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the secret is an access token instead of a password."""
+        return self in {Auth.XOAUTH2, Auth.OAUTHBEARER}
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """Where access tokens come from: by refresh token if there is one, else by client credentials (RFC 6749: 6, 4.4).
+
+    `client_secret` and `refresh_token` are references as `Account.password` is, never secrets; at least one is there.
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str | None = None
+    refresh_token: str | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +74,8 @@ class Place:
 class Account:
     """One maildrop to poll.
 
-    `password` is a reference (`env:NAME`, `file:PATH`, or `sealed:…` for a literal encrypted at rest), never a secret.
+    `password` is a reference (`env:NAME`, `file:PATH`, or `sealed:…` for a literal encrypted at rest), never a secret;
+    empty where `auth` takes a token, and only there `oauth` says where that comes from.
     `keep_s` None keeps mail for ever, 0 deletes after the grace, else deletes at that age. `first_poll` is "all",
     "new", or an ISO date.
     """
@@ -64,6 +87,7 @@ class Account:
     password: str
     tls: Tls = Tls.IMPLICIT
     auth: Auth = Auth.AUTO
+    oauth: OAuth | None = None
     ca_file: str | None = None
     allow_plaintext: bool = False
     keep_s: int | None = None

@@ -10,10 +10,11 @@ Rules of this room:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ingest.errors import IngestError, ProtocolError, TlsNotOffered
+from ingest.errors import CredentialsRejected, IngestError, ProtocolError, TlsNotOffered
 from ingest.models import Auth, Capabilities, Secret, Tls
-from ingest.pop3.auth import LoginPlan, plan_login, timestamp
+from ingest.pop3.auth import Dialogue, LoginPlan, plan_login, timestamp
 from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
 from ingest.pop3.connection import Challenge, Command, Connection, Greeting, Reply
 from ingest.pop3.exchange import Exchange, Request
@@ -100,10 +101,10 @@ class Authorization:
         self._clean.hide(*plan.hidden)
         # Without UTF8 some servers give other octets than they have (RFC 6856, 2.1). Refused, all stays as it was.
         utf8 = [Request(Command.UTF8)] if "UTF8" in self.before else []
-        if plan.response is not None:
+        if plan.responses:
             for request in utf8:
                 self._exchange.ask(request.command)
-            self._must(self._authenticate(plan))
+            self._admit(self._authenticate(plan), plan)
             self.granted = True
             return
         requests = [*utf8, *(Request(command, arguments) for command, arguments in plan.commands)]
@@ -121,7 +122,7 @@ class Authorization:
                     break
         for reply in replies:
             if reply.command is not Command.UTF8:
-                self._must(reply)
+                self._admit(reply, plan)
         self.granted = True
 
     def take_capabilities(self, reply: Reply) -> None:
@@ -130,9 +131,13 @@ class Authorization:
         if reply.ok:
             self.after = self._read_capabilities()
 
-    def _must(self, reply: Reply) -> None:
-        if not reply.ok:
-            raise self.refused(reply)
+    def _admit(self, reply: Reply, plan: LoginPlan) -> None:
+        if reply.ok:
+            return
+        error = self.refused(reply)
+        if isinstance(error, CredentialsRejected):
+            error.todo = plan.todo
+        raise error
 
     def _ask_capabilities(self) -> Capabilities:
         self.asked = True
@@ -157,18 +162,16 @@ class Authorization:
             raise
 
     def _authenticate(self, plan: LoginPlan) -> Reply:
+        """By SASL; what a challenge tells of a failure stands behind the words of the refusal."""
         ((command, arguments),) = plan.commands
-        response = plan.response or b""
         self._exchange.send(Request(command, arguments))
-        challenges = 0
+        dialogue = Dialogue(plan)
         while isinstance(event := self._exchange.event(), Challenge):
-            # PLAIN has one response; a server that wants more is told that we give up (RFC 5034, 4), once.
-            if challenges > 1:
-                raise ProtocolError("a challenge after AUTH was cancelled")
-            self._exchange.respond(b"*" if challenges else response)
-            challenges += 1
+            self._exchange.respond(dialogue.answer(event.text))
         if not isinstance(event, Reply):
             raise ProtocolError("no reply to AUTH")
-        if challenges > 1:
-            raise ProtocolError("the server was not content with the one response of SASL PLAIN")
-        return event
+        if dialogue.cancelled:
+            raise ProtocolError("the server was not content with the responses that its SASL mechanism has")
+        if event.ok or not dialogue.failure:
+            return event
+        return replace(event, text=event.text + b" (status " + dialogue.failure + b")")

@@ -108,6 +108,8 @@ TABLE: Mapping[State, Mapping[Command, Leads]] = {
 # After PASS another process may take over and lose what was sent behind it; STLS and AUTH forbid it (RFC 2595, 5034).
 _HANDOVERS = frozenset({Command.PASS, Command.APOP})
 BARRIERS = frozenset({Command.STLS, Command.AUTH, Command.QUIT}) | _HANDOVERS
+# Challenges that must come before AUTH can be granted; one where a mechanism is not named here.
+_PROMPTS: Mapping[bytes, int] = {b"LOGIN": 2}
 _BODIED = frozenset({Command.CAPA, Command.RETR, Command.TOP})
 _BODIED_WITHOUT_ARGUMENT = frozenset({Command.UIDL, Command.LIST})
 
@@ -159,7 +161,7 @@ class _Sent:
     leads: Leads
     bodied: bool
     wire_bytes: int
-    owes_response: bool
+    owed_responses: int
 
 
 class Connection:
@@ -215,8 +217,8 @@ class Connection:
             raise ProtocolError(f"octets that nobody asked for, before {command.name}")
         wire = _wire(b" ".join((command.value, *arguments)), command)
         bodied = command in _BODIED or (command in _BODIED_WITHOUT_ARGUMENT and not arguments)
-        owes_response = command is Command.AUTH and len(arguments) == 1
-        self._sent.append(_Sent(command, leads, bodied, len(wire), owes_response))
+        owed = _PROMPTS.get(arguments[0].upper(), 1) if command is Command.AUTH and len(arguments) == 1 else 0
+        self._sent.append(_Sent(command, leads, bodied, len(wire), owed))
         return wire
 
     def respond(self, response: bytes) -> bytes:
@@ -296,8 +298,8 @@ class Connection:
 
     def _reply(self, line: bytes, sent: _Sent) -> Event:
         # Some servers write +OK where the bare + of a challenge belongs; without our response it can be nothing else.
-        if line.startswith(b"+") and (sent.owes_response or (sent.command is Command.AUTH and not _is_ok(line))):
-            sent.owes_response = False
+        if line.startswith(b"+") and (sent.owed_responses or (sent.command is Command.AUTH and not _is_ok(line))):
+            sent.owed_responses = max(0, sent.owed_responses - 1)
             self._challenged = True
             return Challenge(line[3 if _is_ok(line) else 1 :].strip())
         ok, text = self._status(line)

@@ -8,6 +8,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +27,8 @@ SHOWN_CHARACTERS = 200
 LONGEST_WAIT_S = 86_400.0
 _PRINTABLE = bytes(octet if 0x20 <= octet <= 0x7E else ord("?") for octet in range(256))  # noqa: PLR2004 - ASCII's ends
 _MASK = b"****"
+# So many octets of a secret in a row give it away: servers that find a line too long quote its beginning.
+_PIECE_BYTES = 12
 
 _LOGIN = frozenset({Command.USER, Command.PASS, Command.APOP, Command.AUTH})
 _CODE = re.compile(rb"\[([A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-]{1,64})?)")  # a third level only refines (RFC 3206, 3)
@@ -111,10 +114,11 @@ _UNIT_S: Mapping[bytes, float] = {b"ms": 0.001, b"mil": 0.001, b"stu": 3600, b"s
 
 
 class Cleaner:
-    """Turns a server's octets into text for people; what `hide` was told never shows."""
+    """Turns a server's octets into text for people; what `hide` was told never shows, nor do long pieces of it."""
 
     def __init__(self) -> None:
         self._hidden: list[re.Pattern[bytes]] = []
+        self._whole: list[bytes] = []
 
     def hide(self, *secrets: bytes) -> None:
         """From now on these show as a mask, in whatever case a server repeats them."""
@@ -122,12 +126,23 @@ class Cleaner:
         # White space at its ends went with that of the text.
         shown = sorted({secret.strip().translate(_PRINTABLE) for secret in secrets}, key=len, reverse=True)
         self._hidden += [re.compile(re.escape(secret), re.IGNORECASE) for secret in shown if secret]
+        self._whole += [secret.lower() for secret in shown]
 
     def __call__(self, text: bytes) -> str:
         text = text.strip().translate(_PRINTABLE)
         for secret in self._hidden:
             text = secret.sub(_MASK, text)
+        if self._whole:
+            text = self._without_pieces(text)
         return text[:SHOWN_CHARACTERS].decode("ascii")
+
+    def _without_pieces(self, text: bytes) -> bytes:
+        lower, hidden = text.lower(), bytearray(len(text))
+        for at in range(len(text) - _PIECE_BYTES + 1):
+            if any(lower[at : at + _PIECE_BYTES] in secret for secret in self._whole):
+                hidden[at : at + _PIECE_BYTES] = b"\1" * _PIECE_BYTES
+        runs = itertools.groupby(range(len(text)), hidden.__getitem__)
+        return b"".join(_MASK if masked else bytes(text[at] for at in run) for masked, run in runs)
 
 
 def refusal(command: Command | None, text: bytes, *, host: str, clean: Cleaner) -> IngestError:

@@ -50,6 +50,10 @@ class Credentials(Protocol):
         """
         ...
 
+    def mark(self, account: Account, secret: Secret) -> str | None:
+        """What tells this password from others, see `Secrets.mark`; None of a token, which changes by itself."""
+        ...
+
     def renewed(self, account: Account, refused: Secret) -> Secret | None:
         """A fresh token in place of one that the server refused; None where none is to be had (it is a password)."""
         ...

@@ -97,7 +97,7 @@ def test_dovecot_is_described_as_it_is(
     services = harness().services
     found = Checker(
         dialer=TcpDialer(allowed_networks=LOOPBACK),
-        secrets=services.secrets,
+        credentials=services.credentials,
         clock=services.clock,
         session_limits=services.session_limits,
     ).check(account)

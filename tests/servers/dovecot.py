@@ -35,7 +35,7 @@ default_internal_group = nogroup
 default_login_user = nobody
 first_valid_uid = 1
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login {mechanisms}
 auth_failure_delay = 0
 ssl = yes
 ssl_cert = <{d}/cert.pem
@@ -46,6 +46,7 @@ passdb {{
   driver = passwd-file
   args = scheme=plain {d}/users
 }}
+{passdb}
 userdb {{
   driver = passwd-file
   args = {d}/users
@@ -77,6 +78,22 @@ service stats {{
 """
 
 
+_BY_TOKEN = """\
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {d}/oauth2.conf.ext
+}}
+"""
+
+_INTROSPECTION = """\
+introspection_mode = post
+introspection_url = {url}
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
 _WITNESS = "harness-witness"
 
 
@@ -87,11 +104,15 @@ class DovecotServer(Server):
         directory: of its own, reachable by nobody, its path short (Unix sockets lie in it).
         users: name to password; `set_users` changes them while it runs.
         settings: further lines of dovecot.conf, e.g. `pop3_lock_session = yes`.
+        introspection_url: where access tokens are looked up (RFC 7662); with it users may log in by XOAUTH2 and
+            OAUTHBEARER, too.
     """
 
     name = "dovecot"
 
-    def __init__(self, directory: Path, users: Mapping[str, str], *, settings: str = "") -> None:
+    def __init__(
+        self, directory: Path, users: Mapping[str, str], *, settings: str = "", introspection_url: str | None = None
+    ) -> None:
         self._dovecot = _find_dovecot()
         super().__init__(directory.resolve())
         self.directory.chmod(0o755)
@@ -109,8 +130,18 @@ class DovecotServer(Server):
         for index, pem in enumerate(certificate.cert_chain_pems):
             pem.write_to_path(str(self.directory / "cert.pem"), append=index > 0)
         (self.directory / "dovecot.conf").write_text(
-            _CONFIG.format(d=self.directory, port=self.port, tls_port=self.tls_port, settings=settings)
+            _CONFIG.format(
+                d=self.directory,
+                port=self.port,
+                tls_port=self.tls_port,
+                settings=settings,
+                mechanisms="xoauth2 oauthbearer" if introspection_url else "",
+                passdb=_BY_TOKEN.format(d=self.directory) if introspection_url else "",
+            )
         )
+        if introspection_url:
+            introspection = _INTROSPECTION.format(url=introspection_url)
+            (self.directory / "oauth2.conf.ext").write_text(introspection)
         (self.directory / "home").mkdir(exist_ok=True)
         self.set_users(users)
         self._refuse_closed_directory()

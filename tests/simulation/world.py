@@ -210,7 +210,7 @@ class World:
         pipeline.book = self.book
         return Poller(
             dialer=SimulatedDialer(self, actor),
-            secrets=_NoSecrets(),
+            credentials=_OnePassword(),
             hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,
@@ -280,14 +280,14 @@ class PoisonedPipeline(Pipeline):
         return super().read(spool)
 
 
-class _NoSecrets:
-    def resolve(self, reference: str) -> Secret:
+class _OnePassword:
+    def of(self, account: Account) -> Secret:
         return Secret("pw")
 
-    def seal(self, literal: str) -> str:
-        raise NotImplementedError
+    def mark(self, account: Account, secret: Secret) -> str | None:
+        return None
 
-    def mark(self, account_id: str, secret: Secret) -> str | None:
+    def renewed(self, account: Account, refused: Secret) -> Secret | None:
         return None
 
 

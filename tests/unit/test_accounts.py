@@ -6,12 +6,12 @@ from ingest.accounts import (
     as_written,
     build_account,
     compare,
-    is_loopback,
     keep_as_written,
     parse_accounts,
 )
 from ingest.errors import ConfigurationError
 from ingest.models import Account, Auth, Tls
+from ingest.written import is_loopback
 
 GOOD = {"id": "b", "host": "pop.example.com", "username": "b@example.com", "password": "env:PW"}
 
@@ -120,9 +120,7 @@ def test_a_date_without_quotes_is_a_date_too() -> None:
             "plain:pw",
             "plain: needs MAILSLUICE_SECRET_KEY to be stored encrypted (set it, or use env: or file:)",
         ),
-        ("auth", "xoauth2", "xoauth2 is not built yet (one of auto, user, apop, plain)"),
-        ("auth", "oauthbearer", "oauthbearer is not built yet (one of auto, user, apop, plain)"),
-        ("auth", "ntlm", "'ntlm' is not one of auto, user, apop, plain"),
+        ("auth", "ntlm", "'ntlm' is not one of auto, user, apop, plain, login, xoauth2, oauthbearer"),
         ("keep", "14w", "'14w' is not forever, delete or an age such as 14d (units d, h, m, s)"),
         ("keep", "0d", "'0d' is not forever, delete or an age such as 14d (units d, h, m, s)"),
         ("first_poll", "yesterday", "'yesterday' is not all, new or a date such as 2026-01-31"),
@@ -130,7 +128,7 @@ def test_a_date_without_quotes_is_a_date_too() -> None:
         ("poll_interval_s", 0, "0 is not a whole number (1 to 86400)"),
         ("tags", {"n": 1}, 'must be a table of texts, as in { team = "finance" }'),
         ("tags", {f"t{n}": "" for n in range(33)}, "at most 32 tags, names and values of at most 256 octets"),
-        ("oauth", {}, "is not built yet"),
+        ("oauth", {}, "needs auth = 'xoauth2' or 'oauthbearer'"),
         ("hots", "h", "no such key (did you mean host?)"),
         ("paused", True, "no such key"),
     ],

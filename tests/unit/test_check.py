@@ -29,7 +29,7 @@ ACCOUNT = Account("a", "pop.example.com", 995, "u", "env:PW")
 
 
 class KnownSecret:
-    def resolve(self, reference: str) -> Secret:
+    def of(self, account: Account) -> Secret:
         return Secret("pw")
 
 
@@ -37,7 +37,7 @@ def check(*script: Step, max_message_bytes: int = 1500) -> tuple[AccountCheck, b
     dialer = FakeDialer({("pop.example.com", 995): script})
     checker = Checker(
         dialer=dialer,
-        secrets=KnownSecret(),  # type: ignore[arg-type]
+        credentials=KnownSecret(),  # type: ignore[arg-type]
         clock=dialer.clock,
         session_limits=SessionLimits(),
         max_message_bytes=max_message_bytes,

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel
 
 from ingest import errors
-from ingest.accounts import KEYS
+from ingest.accounts import KEYS, parse_accounts
 from ingest.cli.main import INTERRUPTED, mailsluice
 from ingest.errors import IngestError
 from ingest.events import build
@@ -24,6 +24,7 @@ from ingest.events.models import Attachment, EventType, ReceivedData, Unprocesse
 from ingest.events.schema import path_of
 from ingest.mime.defects import DefectCode
 from ingest.models import Kind
+from ingest.oauth import KEYS as OAUTH_KEYS
 from ingest.settings import Settings
 from workers.app import FAILED, USAGE, configuration
 
@@ -118,6 +119,17 @@ def test_every_setting_that_a_page_names_exists() -> None:
 
 def test_every_key_of_the_accounts_file_is_explained() -> None:
     assert sorted(names([row[:1] for row in rows(section("docs/operations.md", "## Accounts file"))])) == sorted(KEYS)
+
+
+def test_every_key_of_an_oauth_client_is_explained() -> None:
+    text = section("docs/operations.md", "## OAuth").partition("| error |")[0]
+    assert names([row[:1] for row in rows(text)]) == list(OAUTH_KEYS)
+
+
+@pytest.mark.parametrize("text", blocks(section("docs/operations.md", "## OAuth"), "toml"))
+def test_every_example_of_an_account_with_a_client_is_one(text: str) -> None:
+    [account] = parse_accounts(text, "operations.md", None)
+    assert account.oauth is not None
 
 
 def commands(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,51 +17,24 @@ from typing import Any, NoReturn
 from ingest.accounts import Changes
 from ingest.adapters import confined
 from ingest.adapters.child import ChildProcess
-from ingest.adapters.clock import SystemClock
+from ingest.adapters.credentials import credentials_over
 from ingest.adapters.embedded_redis import EmbeddedRedis
-from ingest.adapters.redis_accounts import RedisAccounts
-from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
-from ingest.adapters.redis_events import RedisEvents
-from ingest.adapters.redis_hosts import RedisHosts
-from ingest.adapters.redis_lease import RedisLease
-from ingest.adapters.redis_ledger import RedisLedger
-from ingest.adapters.redis_refusals import RedisRefusals
-from ingest.adapters.redis_room import StreamRoom
-from ingest.adapters.redis_schedule import RedisSchedule
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
 from ingest.adapters.stores import open_store
 from ingest.adapters.tcp import TcpDialer
-from ingest.adapters.telemetry import LogTelemetry, make_logger
-from ingest.applying import apply_accounts
+from ingest.applying import apply_accounts, read_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
-from ingest.errors import ConfigurationError, IngestError, StateUnavailable
+from ingest.errors import ConfigurationError
 from ingest.finding import Finder
 from ingest.isolation import Isolation
-from ingest.models import Failure
 from ingest.news import Pruning
 from ingest.once import once
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import (
-    AccountRegistry,
-    Clock,
-    Dialer,
-    Dispatcher,
-    EventLog,
-    Hosts,
-    Lease,
-    Ledger,
-    Names,
-    ObjectStore,
-    Refusals,
-    Schedule,
-    Secrets,
-    SpoolFactory,
-    Telemetry,
-)
+from ingest.ports import Credentials, Dispatcher, Names, ObjectStore, Secrets, SpoolFactory
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer
@@ -69,9 +42,9 @@ from ingest.retry import Steps
 from ingest.schedule import Cadence
 from ingest.settings import Settings
 from ingest.visit import VisitLimits
+from ingest.wiring.state import StateServices
 
 DISPATCHERS = "mailsluice.dispatcher"
-_WAIT_S = 2.0
 # What a process for one message alone is told: enough for store and pipeline, and no secret.
 _ISOLATED = {
     "storage_url",
@@ -85,86 +58,13 @@ _ISOLATED = {
 }
 
 
-class Services:
+class Services(StateServices):
     """Everything a process works with. One instance a process; safe to share between threads."""
-
-    def __init__(self, settings: Settings, drain: threading.Event) -> None:
-        self.settings = settings
-        self.drain = drain
-        self.clock: Clock = SystemClock()
-        self.making = threading.RLock()
-        self._closing: list[Callable[[], None]] = []
-
-    @once
-    def keys(self) -> Keys:
-        return Keys(self.settings.key_prefix, self.settings.shards)
-
-    @once
-    def redis(self) -> Client:
-        client = connect(self.settings.redis_url, self.settings.redis_timeout_s)
-        self._closing.append(client.close)
-        return client
-
-    @once
-    def state(self) -> Client:
-        """The same client, once it is known that this Redis may hold state."""
-        check_state(self.redis)
-        return self.redis
-
-    @once
-    def telemetry(self) -> Telemetry:
-        return LogTelemetry(make_logger(self.settings.log_level, self.settings.log_format))
 
     @once
     def secrets(self) -> Secrets:
         key = self.settings.secret_key
         return SecretStore(key.get_secret_value() if key else None)
-
-    @once
-    def registry(self) -> AccountRegistry:
-        return RedisAccounts(self.state, self.keys)
-
-    @once
-    def schedule(self) -> Schedule:
-        return RedisSchedule(self.state, self.keys, claim_ttl_s=self.settings.claim_ttl_s)
-
-    @once
-    def lease(self) -> Lease:
-        settings = self.settings
-        return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
-
-    @once
-    def hosts(self) -> Hosts:
-        return RedisHosts(self.state, self.keys, self.clock)
-
-    @once
-    def ledger(self) -> Ledger:
-        settings = self.settings
-        return RedisLedger(
-            self.state,
-            self.keys,
-            lease_ttl_s=settings.lease_ttl_s,
-            stream_max_bytes=settings.stream_max_bytes,
-            min_replicas=settings.min_replicas,
-            settle_s=settings.redis_timeout_s / 2,
-            make_room=StreamRoom(
-                self.state, self.keys, max_bytes=settings.stream_max_bytes, retention_s=settings.events_retention_s
-            ).make_room,
-        )
-
-    @once
-    def refusals(self) -> Refusals:
-        return RedisRefusals(self.state, self.keys)
-
-    @once
-    def events(self) -> EventLog:
-        return RedisEvents(
-            self.state,
-            self.keys,
-            timeout_s=self.settings.redis_timeout_s,
-            max_bytes=self.settings.stream_max_bytes,
-            retention_s=self.settings.events_retention_s,
-        )
 
     @once
     def store(self) -> ObjectStore:
@@ -203,7 +103,12 @@ class Services:
         )
 
     @once
-    def dialer(self) -> Dialer:
+    def credentials(self) -> Credentials:
+        wait_s, deadline_s = self.settings.connect_timeout_s, self.settings.read_timeout_s
+        return credentials_over(self.secrets, self.dialer, self.clock, connect_timeout_s=wait_s, deadline_s=deadline_s)
+
+    @once
+    def dialer(self) -> TcpDialer:
         settings = self.settings
         return TcpDialer(
             connect_timeout_s=settings.connect_timeout_s,
@@ -220,7 +125,7 @@ class Services:
     def checker(self) -> Checker:
         return Checker(
             dialer=self.dialer,
-            secrets=self.secrets,
+            credentials=self.credentials,
             clock=self.clock,
             session_limits=self.session_limits,
             max_message_bytes=self.settings.max_message_bytes,
@@ -241,7 +146,7 @@ class Services:
         settings = self.settings
         return Poller(
             dialer=self.dialer,
-            secrets=self.secrets,
+            credentials=self.credentials,
             hosts=self.hosts,
             spools=self.spools,
             pipeline=self.pipeline,
@@ -341,22 +246,6 @@ class Services:
             draining=self.drain.is_set,
         )
 
-    def wait_for_state(self) -> None:
-        """Return once Redis may hold state; raise what is wrong if that is for a person to mend."""
-        while True:
-            try:
-                check_state(self.redis)
-            except StateUnavailable as error:
-                self.telemetry.step_failed("waiting for Redis", Failure.of(error))
-                if self.drain.wait(_WAIT_S):
-                    raise
-            else:
-                return
-
-    def state_problem(self) -> IngestError | None:
-        """What stands in the way of holding state in this Redis."""
-        return state_problem(self.redis)
-
     @property
     def may_seal(self) -> bool:
         """Whether there is a key to encrypt literal passwords with."""
@@ -364,14 +253,8 @@ class Services:
 
     def apply_accounts_file(self, path: Path, *, prune: bool = False) -> Changes:
         """Bring the registry in line with an accounts file; ConfigurationError with every problem of it."""
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigurationError([f"{path}: can't be read: {error.strerror}"]) from None
-        except UnicodeDecodeError:
-            raise ConfigurationError([f"{path}: is not UTF-8, as TOML must be"]) from None
         return apply_accounts(
-            text,
+            read_accounts(path),
             str(path),
             registry=self.registry,
             schedule=self.schedule,
@@ -379,11 +262,6 @@ class Services:
             may_seal=self.may_seal,
             prune=prune,
         )
-
-    def close(self) -> None:
-        """Give everything back, newest first."""
-        while self._closing:
-            self._closing.pop()()
 
 
 def build(settings: Settings, *, drain: threading.Event | None = None) -> Services:

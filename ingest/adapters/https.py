@@ -1,0 +1,143 @@
+"""One HTTP request with a form to an address that was checked, by urllib3.
+
+Rules of this room:
+- Where to comes from accounts: the address policy holds, and the connection goes to an address that was checked, under
+  the host's name for SNI, certificate and Host. No redirect is followed, no proxy asked, nothing tried again.
+- Every wait ends, and an answer is read up to a limit. Errors of OS, TLS and HTTP end here, each as one line; none has
+  a cause, since what was sent is secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from ingest.adapters.tcp import TcpDialer
+from ingest.errors import CertificateRejected, ConnectionLost, HostUnreachable
+from ingest.oauth import Endpoint
+
+_BODY_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """What a server answered: status, the value of Retry-After if there is one, body."""
+
+    status: int
+    retry_after: str | None
+    body: str
+
+
+class Poster:
+    """Safe to share between threads.
+
+    Args:
+        dialer: checks addresses, and knows the CA set.
+        connect_timeout_s: for the name, for a connection (all its addresses together), and for the TLS handshake.
+        deadline_s: for request and answer together, once connected.
+    """
+
+    def __init__(self, dialer: TcpDialer, *, connect_timeout_s: float, deadline_s: float) -> None:
+        self._dialer = dialer
+        self._connect_timeout_s = connect_timeout_s
+        self._deadline_s = deadline_s
+
+    def post(self, endpoint: Endpoint, form: str) -> Answer:
+        """POST a form (application/x-www-form-urlencoded).
+
+        HostUnreachable, CertificateRejected, ConnectionLost; AccountMisconfigured for a forbidden address.
+        """
+        connection = self._connect(endpoint)
+        headers = {
+            "Host": endpoint.authority,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+        with contextlib.closing(connection), self._deadline(connection) as passed:
+            why = "the connection broke"
+            try:
+                connection.request("POST", endpoint.target, form.encode("ascii"), headers, preload_content=False)
+                response = connection.getresponse()
+                body = b""
+                while len(body) <= _BODY_BYTES and (chunk := response.read(_CHUNK_BYTES, decode_content=False)):
+                    body += chunk
+                if len(body) <= _BODY_BYTES and not passed.is_set():
+                    return Answer(response.status, response.headers.get("Retry-After"), body.decode("utf-8", "replace"))
+                why = f"answered more than {_BODY_BYTES} octets"
+            except (HTTPError, HTTPException, OSError, ValueError):
+                pass
+        if passed.is_set():
+            why = f"no whole answer within {self._deadline_s:.0f} s"
+        raise ConnectionLost(f"{endpoint.host}: {why}")
+
+    def _connect(self, endpoint: Endpoint) -> HTTPConnection:
+        why = "no address"
+        addresses = self._dialer.addresses(endpoint.host, endpoint.port)
+        deadline = time.monotonic() + self._connect_timeout_s
+        for address in addresses:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            connection = self._connection(endpoint, address, left_s)
+            try:
+                connection.connect()
+            except (HTTPError, OSError) as error:
+                connection.close()
+                verdict = getattr(error, "verify_message", None)
+                if verdict:
+                    raise CertificateRejected(f"certificate of {endpoint.host} is refused: {verdict}") from None
+                why = _why(error)
+                continue
+            connection.timeout = self._deadline_s
+            return connection
+        raise HostUnreachable(f"no connection to {endpoint.host}:{endpoint.port}: {why}")
+
+    def _connection(self, endpoint: Endpoint, address: str, timeout_s: float) -> HTTPConnection:
+        if not endpoint.encrypted:
+            return HTTPConnection(address, endpoint.port, timeout=timeout_s)
+        # Without `assert_hostname`: given that, urllib3 would switch the name's verification off in the context, which
+        # is not ours alone. As it is, OpenSSL verifies `server_hostname`.
+        return HTTPSConnection(
+            address,
+            endpoint.port,
+            timeout=timeout_s,
+            ssl_context=self._dialer.tls_context(),
+            server_hostname=endpoint.host,
+        )
+
+    @contextlib.contextmanager
+    def _deadline(self, connection: HTTPConnection) -> Iterator[threading.Event]:
+        """Cuts the connection when time is up, whatever is waited for: a server may drip. Sets the event then."""
+        passed = threading.Event()
+        stream = connection.sock
+
+        def cut() -> None:
+            passed.set()
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own, which takes TLS away from under the thread that reads.
+                socket.socket.shutdown(stream, socket.SHUT_RDWR)
+
+        timer = threading.Timer(self._deadline_s, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield passed
+        finally:
+            timer.cancel()
+
+
+def _why(error: Exception) -> str:
+    """One line: the system's reason, which urllib3 wraps."""
+    reason = error if isinstance(error, OSError) else error.__cause__
+    return (isinstance(reason, OSError) and reason.strerror) or "no answer in time"
