@@ -133,7 +133,12 @@ class House:
         self.registry.put([self.account])
 
     def poller(
-        self, pipeline: Pipeline | None = None, *, isolation: Isolation | None = None, **limits: float
+        self,
+        pipeline: Pipeline | None = None,
+        *,
+        isolation: Isolation | None = None,
+        read_timeout_s: float = 5,
+        **limits: float,
     ) -> Poller:
         spools = Spools(self.spool_dir)
         steps = Steps(0.0)
@@ -150,7 +155,7 @@ class House:
             clock=self.clock,
             telemetry=self.telemetry,
             steps=steps,
-            session_limits=SessionLimits(read_timeout_s=5),
+            session_limits=SessionLimits(read_timeout_s=read_timeout_s, login_guard_s=0.3),
             visit_limits=VisitLimits(**limits),
             cadence=Cadence(jitter=0),
             lease_ttl_s=self.lease_ttl_s,
