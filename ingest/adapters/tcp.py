@@ -216,18 +216,21 @@ class TcpStream:
     def send(self, data: bytes, timeout_s: float) -> None:
         """Send all of it, or raise ConnectionLost."""
         try:
-            self._socket.settimeout(timeout_s)
+            self._wait_at_most(timeout_s)
             self._socket.sendall(data)
         except TimeoutError as error:
             raise ConnectionLost(f"{self._peer} took nothing for {timeout_s:.0f} s") from error
         except OSError as error:
             raise ConnectionLost(f"connection to {self._peer} lost: {_why(error)}") from error
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        """At least one octet, or b"" at the end of the stream; ConnectionLost if nothing came in time."""
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """How many octets were put at the start of `room`: at least one, or 0 at the end of the stream.
+
+        ConnectionLost if nothing came in time.
+        """
         try:
-            self._socket.settimeout(timeout_s)
-            return self._socket.recv(max_bytes)
+            self._wait_at_most(timeout_s)
+            return self._socket.recv_into(room)
         except TimeoutError as error:
             raise ConnectionLost(f"no answer from {self._peer} within {timeout_s:.0f} s") from error
         except OSError as error:
@@ -261,6 +264,10 @@ class TcpStream:
         if isinstance(self._socket, ssl.SSLSocket) and (session := self._socket.session) is not None:
             self._keep(session)
         self._socket.close()
+
+    def _wait_at_most(self, timeout_s: float) -> None:
+        if self._socket.gettimeout() != timeout_s:  # setting one asks the system each time
+            self._socket.settimeout(timeout_s)
 
     def _handshake_failed(self, error: OSError) -> IngestError:
         if isinstance(error, ssl.SSLCertVerificationError):

@@ -57,23 +57,25 @@ TRANSCRIPTS: dict[str, Transcript] = {
 TRAILING = (b"", b"\r\n", b"-ERR idle too long\r\n", b".\r\n")
 
 
-def played(transcript: Transcript, pieces: list[bytes]) -> list[Event | str]:
+def played(transcript: Transcript, pieces: list[bytes]) -> list[Event | bytes | str]:
     """The events of a transcript, neighbouring data joined, ended by the error if there is one."""
     state, commands, _ = transcript
     connection = Connection(status_line_bytes=100, clean=Cleaner())
     connection.state = state
     for command, arguments in commands:
         connection.send(command, *arguments)
-    found: list[Event | str] = []
+    found: list[Event | bytes | str] = []
     try:
         for piece in (*pieces, b""):
             connection.receive(piece)
             while (event := connection.next_event()) is not None:
                 last = found[-1] if found else None
-                if isinstance(event, Data) and isinstance(last, Data):
-                    found[-1] = Data(last.chunk + event.chunk)
-                else:
+                if not isinstance(event, Data):
                     found.append(event)
+                elif isinstance(last, bytes):
+                    found[-1] = last + event.chunk
+                else:
+                    found.append(bytes(event.chunk))
     except IngestError as error:
         found.append(f"{type(error).__name__}: {error}")
     except RuntimeError:
@@ -117,8 +119,8 @@ def test_what_was_stuffed_comes_out_as_it_was(message: bytes, places: list[int],
     for piece in cut(stuffed(message) + trailing, places):
         buffer.feed(piece)
         while not ended and (chunk := buffer.data()) is not None:
-            ended = chunk == b""
+            ended = not chunk
             out += chunk
     assert ended
     assert out == message + b"\r\n"
-    assert buffer._buffer[buffer._at :] == trailing
+    assert buffer._octets[buffer._at : buffer._end] == trailing

@@ -15,8 +15,8 @@ def body(*pieces: bytes) -> tuple[bytes, bool, bytes]:
     for piece in pieces:
         buffer.feed(piece)
         while (chunk := buffer.data()) is not None:
-            if chunk == b"":
-                return out, True, buffer._buffer[buffer._at :]
+            if not chunk:
+                return out, True, bytes(buffer._octets[buffer._at : buffer._end])
             out += chunk
     return out, False, b""
 
