@@ -109,8 +109,10 @@ def stuffed(message: bytes) -> bytes:
 
 
 @given(
-    st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"x", b"\0"]), max_size=60).map(b"".join),
-    st.lists(st.integers(0, 200), max_size=12),
+    st.lists(
+        st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"x", b"\0", b"y" * 2044, b"z" * 9000]), max_size=60
+    ).map(b"".join),
+    st.lists(st.one_of(st.integers(0, 200), st.integers(0, 1 << 16)), max_size=12),
     st.binary(max_size=8),
 )
 def test_what_was_stuffed_comes_out_as_it_was(message: bytes, places: list[int], trailing: bytes) -> None:

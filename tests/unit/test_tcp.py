@@ -271,6 +271,20 @@ def test_silence_ends_at_the_deadline() -> None:
         stream.close()
 
 
+def test_each_wait_has_the_time_it_was_given() -> None:
+    def greet(connection: socket.socket) -> None:
+        connection.sendall(b"+OK ready\r\n")
+        wait_for_end(connection)
+
+    with served(greet) as port:
+        stream = dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
+        assert received(stream, 5) == b"+OK ready\r\n"
+        stream.send(b"NOOP\r\n", 60)
+        with pytest.raises(ConnectionLost, match="within 0 s"):
+            received(stream, 0.05)
+        stream.close()
+
+
 def test_a_peer_that_takes_nothing_ends_at_the_deadline() -> None:
     hold = threading.Event()
 
