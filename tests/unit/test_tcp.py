@@ -104,8 +104,8 @@ def session(stream: object) -> Session:
     return Session(stream, host="localhost", clock=ManualClock(), limits=SessionLimits())  # type: ignore[arg-type]
 
 
-def received(stream: ByteStream, timeout_s: float = 5) -> bytes:
-    room = bytearray(100)
+def received(stream: ByteStream, timeout_s: float = 5, most: int = 100) -> bytes:
+    room = bytearray(most)
     count = stream.receive_into(memoryview(room), timeout_s)
     return bytes(room[:count])
 
@@ -132,6 +132,58 @@ def test_a_good_certificate_is_accepted_and_described(authority: Authority) -> N
         assert stream.tls.version in {"TLSv1.2", "TLSv1.3"}
         assert stream.tls.not_after is not None
         assert stream.tls.not_after > datetime.now(UTC)
+        stream.close()
+
+
+@pytest.mark.parametrize("most", [1000, 20_000, 500_000])
+def test_octets_over_tls_arrive_whole_and_in_order_whatever_the_room(authority: Authority, most: int) -> None:
+    octets = bytes(range(256)) * 4000
+    context = authority.server_context("localhost")
+
+    def send_all(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            shaken.sendall(octets)
+
+    with served(send_all) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        came = b""
+        while piece := received(stream, most=most):
+            came += piece
+        assert came == octets
+        stream.close()
+
+
+def test_what_came_over_tls_is_handed_out_at_once_and_the_next_wait_ends(authority: Authority) -> None:
+    context = authority.server_context("localhost")
+
+    def send_some(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            shaken.sendall(b"x" * 4096)
+            wait_for_end(shaken)
+
+    with served(send_some) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert received(stream, 60, most=50_000) == b"x" * 4096
+        with pytest.raises(ConnectionLost, match="no answer from localhost"):
+            received(stream, 0.05)
+        stream.send(b"x" * (1 << 20), 5)
+        stream.close()
+
+
+def test_what_came_over_tls_before_the_connection_broke_is_handed_out(authority: Authority) -> None:
+    context = authority.server_context("localhost")
+
+    def break_off(connection: socket.socket) -> None:
+        shaken = context.wrap_socket(connection, server_side=True)
+        shaken.sendall(b"x" * 4096)
+        with socket.socket(fileno=shaken.detach()) as bare:
+            bare.sendall(b"no record of TLS")
+
+    with served(break_off) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert received(stream, most=50_000) == b"x" * 4096
+        with pytest.raises(ConnectionLost, match="connection to localhost:"):
+            received(stream)
         stream.close()
 
 
