@@ -55,7 +55,7 @@ class MessageSpool:
         self._memory_bytes = memory_bytes
         self._hash = hashlib.sha256()
         self._size = 0
-        self._memory = bytearray()
+        self._memory = io.BytesIO()
         self._file: IO[bytes] | None = None
         self._sealed: bytes | None = None  # the message where it stayed in memory, b"" where it lies in the file
         self._map: mmap.mmap | None = None
@@ -68,22 +68,22 @@ class MessageSpool:
         self._hash.update(data)
         self._size += len(data)
         if self._file is None and self._size <= self._memory_bytes:
-            self._memory += data
+            self._memory.write(data)
             return
         with self._refusals():
             if self._file is None:
                 if self._directory is not None:
                     self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._file = tempfile.TemporaryFile(dir=self._directory, prefix="spool-", buffering=0)  # noqa: SIM115 - lives until close()
-                _write_all(self._file, self._memory)
-                self._memory = bytearray()
+                _write_all(self._file, self._memory.getvalue())
+                self._memory = io.BytesIO()
             _write_all(self._file, data)
 
     def seal(self) -> None:
         if self._closed:
             raise ValueError("this spool is closed")
         if self._sealed is None:
-            self._sealed, self._memory = bytes(self._memory), bytearray()
+            self._sealed, self._memory = self._memory.getvalue(), io.BytesIO()  # the same octets, not a copy
 
     @property
     def size(self) -> int:
@@ -121,7 +121,7 @@ class MessageSpool:
         self._closed = True
         view, mapping, file = self._view, self._map, self._file
         self._view = self._map = self._file = None
-        self._memory, self._sealed = bytearray(), None
+        self._memory, self._sealed = io.BytesIO(), None
         if view is not None:
             view.release()
         if mapping is not None:
@@ -148,7 +148,7 @@ class MessageSpool:
             ) from error
 
 
-def _write_all(file: IO[bytes], data: bytes | bytearray | memoryview) -> None:
+def _write_all(file: IO[bytes], data: bytes | memoryview) -> None:
     with memoryview(data) as whole:
         done = 0
         while done < len(whole):

@@ -31,6 +31,7 @@ _OTHER_NAME = frozenset({62, 64})
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 _NAMES_SHOWN = 3
 _SESSIONS = 1024
+_MORE_MAY_FOLLOW_BYTES = 2048  # a reply of several TLS records begins with a longer one
 _Peer = tuple[str, int, str | None]  # host, port, CA file
 
 
@@ -220,26 +221,35 @@ class TcpStream:
         self._host = host
         self._context = context
         self._handshake_timeout_s = handshake_timeout_s
+        self._broke: OSError | None = None
 
     def send(self, data: bytes, timeout_s: float) -> None:
         """Send all of it, or raise ConnectionLost."""
         try:
-            self._socket.settimeout(timeout_s)
+            self._wait_at_most(timeout_s)
             self._socket.sendall(data)
         except TimeoutError as error:
             raise ConnectionLost(f"{self._peer} took nothing for {timeout_s:.0f} s") from error
         except OSError as error:
             raise ConnectionLost(f"connection to {self._peer} lost: {_why(error)}") from error
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        """At least one octet, or b"" at the end of the stream; ConnectionLost if nothing came in time."""
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """How many octets were put at the start of `room`: at least one, or 0 at the end of the stream.
+
+        ConnectionLost if nothing came in time.
+        """
         try:
-            self._socket.settimeout(timeout_s)
-            return self._socket.recv(max_bytes)
+            if self._broke is not None:
+                raise self._broke
+            self._wait_at_most(timeout_s)
+            count = self._socket.recv_into(room)
         except TimeoutError as error:
             raise ConnectionLost(f"no answer from {self._peer} within {timeout_s:.0f} s") from error
         except OSError as error:
             raise ConnectionLost(f"connection to {self._peer} lost: {_why(error)}") from error
+        if count >= _MORE_MAY_FOLLOW_BYTES and isinstance(self._socket, ssl.SSLSocket):
+            count += self._at_hand(room[count:])
+        return count
 
     def start_tls(self) -> None:
         """Shake hands; CertificateRejected or ConnectionLost, and the connection is closed then."""
@@ -269,6 +279,23 @@ class TcpStream:
         if isinstance(self._socket, ssl.SSLSocket) and (session := self._socket.session) is not None:
             self._keep(session)
         self._socket.close()
+
+    def _at_hand(self, room: memoryview) -> int:
+        """TLS hands over one record at a time, 16 KiB at most: take in one go what has come, and wait for nothing."""
+        count = 0
+        try:
+            self._wait_at_most(0)
+            while count < len(room) and (more := self._socket.recv_into(room[count:])):
+                count += more
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._broke = error  # told when what came before it has been taken
+        return count
+
+    def _wait_at_most(self, timeout_s: float) -> None:
+        if self._socket.gettimeout() != timeout_s:  # setting one asks the system each time
+            self._socket.settimeout(timeout_s)
 
     def _handshake_failed(self, error: OSError) -> IngestError:
         if isinstance(error, ssl.SSLCertVerificationError):

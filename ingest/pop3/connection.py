@@ -140,9 +140,13 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Some octets of the body of the last reply, dots unstuffed."""
+    """Some octets of the body of the last reply, dots unstuffed.
 
-    chunk: bytes
+    `chunk` is lent: it ends when the next event is asked for or more octets come, with a ValueError for whoever uses it
+    later. Copy what is to stay.
+    """
+
+    chunk: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +240,19 @@ class Connection:
             raise self._injected()
         self.state = State.AUTHORIZATION
 
+    def room(self) -> memoryview:
+        """Where to put the server's next octets, without a copy; `received` must follow."""
+        return self._buffer.room()
+
+    def received(self, count: int) -> None:
+        """So many octets of the server lie at the start of `room`, 0 at the end of the stream."""
+        if self.state is State.CLOSED:
+            raise IllegalCommand("octets for a closed connection")
+        self._ended = not count
+        self._buffer.filled(count)
+
     def receive(self, data: bytes) -> None:
-        """Octets from the server, b"" at the end of the stream."""
+        """The same for octets that lie elsewhere: they are copied. b"" at the end of the stream."""
         if self.state is State.CLOSED:
             raise IllegalCommand("octets for a closed connection")
         self._ended = not data

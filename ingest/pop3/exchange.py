@@ -18,8 +18,6 @@ from ingest.pop3.connection import Challenge, Command, Connection, Data, End, Ev
 from ingest.pop3.limits import SessionLimits
 from ingest.ports import ByteStream, Clock
 
-CHUNK_BYTES = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -132,8 +130,8 @@ class Exchange:
             raise ProtocolError(f"{type(event).__name__.lower()} where a reply belongs")
         return event
 
-    def body(self) -> Iterator[bytes]:
-        """The body of the last reply in chunks as they came, dots unstuffed."""
+    def body(self) -> Iterator[memoryview]:
+        """The body of the last reply in chunks as they came, dots unstuffed; each ends when the next is asked for."""
         self._window_began = (self._waited_s, self.received_bytes)
         while not isinstance(event := self.event(), End):
             if isinstance(event, Data):
@@ -188,10 +186,10 @@ class Exchange:
 
     def _receive(self) -> None:
         started = self._clock.monotonic()
-        data = self._stream.receive(CHUNK_BYTES, self._patience_s())
+        count = self._stream.receive_into(self._connection.room(), self._patience_s())
         self._waited_s += self._clock.monotonic() - started
-        self.received_bytes += len(data)
-        self._connection.receive(data)
+        self.received_bytes += count
+        self._connection.received(count)
         if self._connection.in_body:
             self._check_rate()
         self._on_progress()

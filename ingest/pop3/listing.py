@@ -39,8 +39,8 @@ class NumberedLines:
         self._bytes = 0
         self._rest = b""
 
-    def feed(self, chunk: bytes) -> None:
-        """Take octets of the body; ListingFailed."""
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """Take a copy of octets of the body; ListingFailed."""
         self._bytes += len(chunk)
         if self._bytes > self._limits.listing_bytes:
             raise self._failed(f"is longer than {self._limits.listing_bytes} octets")

@@ -24,8 +24,11 @@ class ByteStream(Protocol):
         """Send all of it, or raise ConnectionLost."""
         ...
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        """At least one octet, or b"" at the end of the stream; ConnectionLost if nothing came in time."""
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """How many octets were put at the start of `room`: at least one, or 0 at the end of the stream.
+
+        ConnectionLost if nothing came in time.
+        """
         ...
 
     def start_tls(self) -> None:

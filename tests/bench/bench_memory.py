@@ -7,13 +7,11 @@ teams write (poplib, email with policy.default, boto3), for one size only: it ta
 from __future__ import annotations
 
 import email.policy
-import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,13 @@ from contestants import Place, account_of, mailsluice, poll, poll_by_hand, to_s3
 from mailserver import Mail, MailServer
 from ownprocess import search_path
 from report import print_table
+from resident import peak
 from servers.redis import RedisServer
 from servers.seaweed import SeaweedServer
 
 SIZES_MB = (1, 10, 50, 150)
 BY_HAND_MB = 50
 _MIB = 1 << 20
-
-
-def status_kib(field: str) -> int:
-    """A field of this process's status: VmRSS (resident now) or VmHWM (at most, since it was reset)."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0])
-
-
-def peak(run: Callable[[], object]) -> dict[str, int]:
-    """Resident KiB before, and at most meanwhile."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    loaded = status_kib("VmRSS")
-    run()
-    return {"loaded": loaded, "peak": status_kib("VmHWM")}
 
 
 def ours(work: dict[str, Any], server: Place) -> dict[str, int]:

@@ -1,52 +1,42 @@
-"""Retrieving: many small messages over a long line, and large ones next door.
+"""Retrieving: many small messages over a long line, large ones next door, and the memory it takes.
 
-Beside poplib and, where it is installed, mpop (a C program that pipelines; its CPU is that of its process).
+Beside poplib and the programs that are installed (mpop pipelines, getmail6 and fetchmail don't).
+What is counted: of us and of poplib one session in this process, from connecting to QUIT; we hash each message and lay
+it into a spool, poplib makes a list of lines in memory. Of a program all of its process; its start is shown apart.
 The long line is a delay line in a process of its own, 25 ms each way; connecting takes its round trips too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
-import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+import ownclient
+import peers
 from contestants import log_in
 from delayline import DelayLine
 from mailserver import PASSWORD, USERNAME, Mail, MailServer
-from report import Cost, interleaved, print_costs, print_table
-
-from ingest.adapters.clock import SystemClock
-from ingest.adapters.spool import Spools
-from ingest.adapters.tcp import TcpDialer
-from ingest.models import Auth, Secret, Tls
-from ingest.pop3.session import Retrieved, Session, SessionLimits
+from ownprocess import search_path
+from report import interleaved, measured, print_costs, print_table
 
 SMALL_MESSAGES = 200
 ONE_WAY_S = 0.025
-FAR_ROUNDS = 1
 # octets of the attachment, how many messages of it, rounds
-LARGE = ((740_000, 20, 3), (37_000_000, 1, 2))
+LARGE = ((740_000, 40, 4), (37_000_000, 1, 4))
+_MIB = 1 << 20
 
 
 def ours(port: int, spool_directory: Path) -> int:
     """Octets retrieved into spools, hashed on the way."""
-    stream = TcpDialer(allowed_networks=["127.0.0.0/8"]).dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
-    session = Session(stream, host="127.0.0.1", clock=SystemClock(), limits=SessionLimits())
-    session.start(tls=Tls.NONE)
-    session.login(USERNAME, Secret(PASSWORD), Auth.AUTO)
-    octets = 0
-    for got in session.retrieve(session.listing().messages, Spools(spool_directory), max_bytes=1 << 30):
-        if not isinstance(got, Retrieved):
-            raise TypeError("every message of the bench can be retrieved")
-        octets += got.spool.size
-        got.spool.close()
-    session.quit()
-    return octets
+    return ownclient.retrieve_all(port, USERNAME, PASSWORD, spool_directory)
 
 
 def by_hand(server: MailServer, port: int) -> int:
@@ -59,65 +49,33 @@ def by_hand(server: MailServer, port: int) -> int:
     return octets
 
 
-def mpop(port: int, directory: Path) -> None:
-    """The same with mpop, into a new maildir."""
-    maildir = Path(tempfile.mkdtemp(dir=directory))
-    for box in ("new", "cur", "tmp"):
-        (maildir / box).mkdir()
-    subprocess.run(
-        [
-            "mpop",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            f"--user={USERNAME}",
-            f"--passwordeval=printf %s '{PASSWORD}'",
-            "--auth=user",
-            "--tls=off",
-            "--keep=on",
-            "--pipelining=on",
-            "--received-header=off",
-            f"--uidls-file={maildir}/uidls",
-            f"--delivery=maildir,{maildir}",
-            "--quiet",
-        ],
-        check=True,
-        env={**os.environ, "HOME": str(directory)},
-    )
-
-
-def contestants(server: MailServer, directory: Path, ports: Mapping[str, int]) -> dict[str, Callable[[int], object]]:
-    """Each at the port that is given under its name; without mpop where it is not installed."""
-    all_: dict[str, Callable[[int], object]] = {
+def contestants(
+    server: MailServer, directory: Path, ports: Mapping[str, int], programs: Mapping[str, peers.Fetch]
+) -> dict[str, Callable[[int], object]]:
+    """Each at the port that is given under its name."""
+    runs: dict[str, Callable[[int], object]] = {
         "mailsluice": lambda _: ours(ports["mailsluice"], directory),
         "poplib": lambda _: by_hand(server, ports["poplib"]),
-        "mpop": lambda _: mpop(ports["mpop"], directory),
     }
-    return {name: run for name, run in all_.items() if name != "mpop" or shutil.which("mpop")}
 
+    def of(fetch: peers.Fetch, name: str, _: int) -> None:
+        with tempfile.TemporaryDirectory(dir=directory) as home:
+            fetch(ports[name], Path(home))
 
-def add_children(costs: dict[str, Cost], runs: Mapping[str, Callable[[int], object]], rounds: int) -> None:
-    """The CPU of mpop is that of the process it was."""
-    if "mpop" not in costs:
-        return
-    best = float("inf")
-    for number in range(rounds):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        runs["mpop"](number)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    costs["mpop"].cpu_s = best
+    return runs | {name: partial(of, fetch, name) for name, fetch in programs.items()}
 
 
 def far(directory: Path) -> None:
+    programs = peers.installed(["mpop", "getmail6", "fetchmail"])
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(MailServer(directory / "small", {USERNAME: Mail("text", SMALL_MESSAGES)}))
         lines = {
             name: stack.enter_context(DelayLine(directory / name, server.port, ONE_WAY_S))
-            for name in ("mailsluice", "poplib", "mpop")
+            for name in ("mailsluice", "poplib", *programs)
         }
-        runs = contestants(server, directory, {name: line.port for name, line in lines.items()})
-        costs = interleaved(runs, FAR_ROUNDS)
-        add_children(costs, runs, 1)
+        runs = contestants(server, directory, {name: line.port for name, line in lines.items()}, programs)
+        ours(server.port, directory)  # warms up: of seconds of waiting one round is enough
+        costs = interleaved(runs, 1, programs=programs, warm_up=False)
         flights = {name: lines[name].travelled()[-1].flights for name in costs}
     first = costs["mailsluice"].wall_s
     print_table(
@@ -130,24 +88,51 @@ def far(directory: Path) -> None:
     )
 
 
-def large(directory: Path, attachment_bytes: int, count: int, rounds: int) -> None:
+def large(directory: Path, attachment_bytes: int, count: int, rounds: int) -> tuple[str, dict[str, int]]:
+    """Prints what it costs; what it is, and resident KiB of our client alone."""
+    programs = peers.installed(["mpop"])
     mail = Mail("attachment", count, attachment_bytes)
     with MailServer(directory / f"large{attachment_bytes}", {USERNAME: mail}) as server:
         megabytes = ours(server.port, directory) / 1e6
-        runs = contestants(server, directory, dict.fromkeys(("mailsluice", "poplib", "mpop"), server.port))
-        costs = interleaved(runs, rounds)
-        add_children(costs, runs, rounds)
-    print_costs(f"{count} x {megabytes / count:.0f} MB, next door", costs, work=megabytes, unit="MB")
+        ports = dict.fromkeys(("mailsluice", "poplib", *programs), server.port)
+        costs = interleaved(contestants(server, directory, ports, programs), rounds, programs=programs)
+        resident = resident_kib(server.port, directory)
+    title = f"{count} x {megabytes / count:.0f} MB"
+    print_costs(f"{title}, next door", costs, work=megabytes, unit="MB")
+    return title, resident
+
+
+def resident_kib(port: int, directory: Path) -> dict[str, int]:
+    """Of our client in a process that has loaded nothing else, before its session (`loaded`) and at most (`peak`)."""
+    done = subprocess.run(
+        [sys.executable, ownclient.__file__, str(port), USERNAME, PASSWORD, str(directory)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "PYTHONPATH": search_path()},
+    )
+    figures: dict[str, int] = json.loads(done.stdout)
+    return figures
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         far(directory)
-        for attachment_bytes, count, rounds in LARGE:
-            large(directory, attachment_bytes, count, rounds)
-    if not shutil.which("mpop"):
-        print("\nmpop is not installed and was skipped (apt install mpop)")
+        resident = dict(large(directory, *each) for each in LARGE)
+    print_table(
+        "resident MiB of a process with our client alone",
+        ("", "loaded", "peak", "above loaded"),
+        [
+            (title, *(f"{kib * 1024 / _MIB:.1f}" for kib in (of["loaded"], of["peak"], of["peak"] - of["loaded"])))
+            for title, of in resident.items()
+        ],
+    )
+    if peers.installed(["mpop"]):
+        with measured(resource.RUSAGE_CHILDREN) as start:
+            subprocess.run(["mpop", "--version"], stdout=subprocess.DEVNULL, check=True)
+        print(f"\nmpop's start alone takes {start.cpu_s:.3f} CPU s of its figures")
+    for name in peers.missing(list(peers.PROGRAMS)):
+        print(f"\n{name} is not installed and was left out (apt-get install {name})")
 
 
 if __name__ == "__main__":

@@ -55,12 +55,12 @@ class DelayLine(OwnProcess):
         return [sys.executable, __file__, str(self.port), str(self._to_port), str(self._one_way_s), str(self._ledger)]
 
     def travelled(self) -> list[Travelled]:
-        """Of all connections that have ended and carried anything, in order; waits for the last one to end."""
+        """Of all connections that carried anything, in order; waits until one did and all have ended."""
         lines: list[str] = []
 
         def all_ended() -> bool:
             lines[:] = self._ledger.read_text().splitlines()
-            return bool(lines) and lines[-1] == "{}"
+            return bool(lines) and lines[-1] == "{}" and any(line != "{}" for line in lines)
 
         wait_until(all_ended, alive=lambda: self.running, timeout_s=10, what="the delay line")
         return [Travelled(**json.loads(line)) for line in lines if line != "{}"]

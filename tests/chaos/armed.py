@@ -137,10 +137,10 @@ class ArmedStream:
         if self._left:
             self._fuse.arrive(Point.QUIT_SENT)
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        data = self._inner.receive(max_bytes, timeout_s)
-        self._answered = self._left and bool(data)
-        return data
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        count = self._inner.receive_into(room, timeout_s)
+        self._answered = self._left and count > 0
+        return count
 
     def close(self) -> None:
         if self._answered:

@@ -90,13 +90,14 @@ class _GreedyStream:
             data = b"".join(b"DELE %b\r\n" % number for number in self._retrieved) + data
         self._inner.send(data, timeout_s)
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        data = self._inner.receive(max_bytes, timeout_s)
-        while data and self._unasked:  # the product must not see the replies to what it did not ask
-            _, line, rest = data.partition(b"\r\n")
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        count = self._inner.receive_into(room, timeout_s)
+        while count and self._unasked:  # the product must not see the replies to what it did not ask
+            _, line, rest = bytes(room[:count]).partition(b"\r\n")
             self._unasked -= bool(line)
-            data = rest or self._inner.receive(max_bytes, timeout_s)
-        return data
+            room[: len(rest)] = rest
+            count = len(rest) or self._inner.receive_into(room, timeout_s)
+        return count
 
 
 class Bug(enum.StrEnum):

@@ -94,14 +94,14 @@ class SimulatedStream:
             if line.startswith(b"PASS ") and self._world.faults.strikes("loses_behind_pass"):
                 self._heard = b""
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
         self._world.step(self.actor, "receive", b"")
         if self._out:
-            most = min(self._piece, max_bytes)
-            data, self._out = self._out[:most], self._out[most:]
-            return data
+            count = min(self._piece, len(room), len(self._out))
+            room[:count], self._out = self._out[:count], self._out[count:]
+            return count
         if self._dead == "end":
-            return b""
+            return 0
         if self._dead == "reset":
             raise ConnectionLost("the connection was reset")
         self._world.sleep(self.actor, timeout_s)

@@ -28,9 +28,10 @@ def connection_in(state: State) -> Connection:
 
 def events(connection: Connection, data: bytes) -> list[Event]:
     connection.receive(data)
-    found = []
+    found: list[Event] = []
     while (event := connection.next_event()) is not None:
-        found.append(event)
+        # a chunk is lent until the next event
+        found.append(Data(memoryview(bytes(event.chunk))) if isinstance(event, Data) else event)
     return found
 
 
@@ -100,7 +101,7 @@ def test_replies_belong_to_commands_in_the_order_these_were_sent() -> None:
         Reply(Command.STAT, True, b"1 9"),
         Reply(Command.UIDL, False, b"no"),
         Reply(Command.RETR, True, b""),
-        Data(b"mail\r\n"),
+        Data(memoryview(b"mail\r\n")),
         End(Command.RETR),
         Reply(Command.DELE, True, b"gone"),
     ]
@@ -114,7 +115,7 @@ def test_list_and_uidl_have_a_body_only_without_a_number() -> None:
     assert events(connection, b"+OK 1 120\r\n+OK\r\n1 a\r\n.\r\n") == [
         Reply(Command.LIST, True, b"1 120"),
         Reply(Command.UIDL, True, b""),
-        Data(b"1 a\r\n"),
+        Data(memoryview(b"1 a\r\n")),
         End(Command.UIDL),
     ]
 

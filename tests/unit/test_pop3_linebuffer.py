@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ingest.errors import ProtocolError
@@ -15,8 +17,8 @@ def body(*pieces: bytes) -> tuple[bytes, bool, bytes]:
     for piece in pieces:
         buffer.feed(piece)
         while (chunk := buffer.data()) is not None:
-            if chunk == b"":
-                return out, True, buffer._buffer[buffer._at :]
+            if not chunk:
+                return out, True, bytes(buffer._octets[buffer._at : buffer._end])
             out += chunk
     return out, False, b""
 
@@ -74,3 +76,85 @@ def test_little_is_kept_back_between_chunks() -> None:
     assert buffer.data() == b"abc\r\n"
     assert buffer.data() is None
     assert len(buffer) == len(b".\r")
+
+
+def in_body(*, status_line_bytes: int = 4096) -> LineBuffer:
+    buffer = LineBuffer(status_line_bytes)
+    buffer.feed(b"+OK\r\n")
+    assert buffer.line() == b"+OK"
+    return buffer
+
+
+@pytest.mark.parametrize("go_on", [LineBuffer.data, LineBuffer.room, lambda buffer: buffer.feed(b"x")])
+@pytest.mark.parametrize("wire", [b"one\r\n.", b"..one\r\n..two\r\n"])
+def test_a_chunk_that_is_kept_shows_an_error_and_no_other_octets(
+    go_on: Callable[[LineBuffer], object], wire: bytes
+) -> None:
+    buffer = in_body()
+    buffer.feed(wire)
+    chunk = buffer.data()
+    assert chunk
+    go_on(buffer)
+    with pytest.raises(ValueError, match="released"):
+        bytes(chunk)
+
+
+def test_octets_are_received_into_one_buffer_over_and_over() -> None:
+    buffer = in_body()
+    received_into = []
+    for _ in range(100):
+        room = buffer.room()
+        received_into.append(room.obj)
+        room[:] = bytes(len(room))
+        buffer.filled(len(room))
+        while buffer.data():
+            pass
+    assert len(set(map(id, received_into[10:]))) == 1
+    assert len(buffer.room()) <= 128 * 1024
+
+
+def test_a_buffer_stays_small_until_it_is_filled() -> None:
+    buffer = LineBuffer(4096)
+    for _ in range(100):
+        buffer.feed(b"+OK\r\n")
+        assert buffer.line() == b"+OK"
+    small = len(buffer.room())
+    assert small <= 16 * 1024
+    buffer.filled(small)
+    while buffer.data():
+        pass
+    assert len(buffer.room()) > small
+
+
+def test_there_is_always_room_behind_what_waits_to_be_read() -> None:
+    buffer = LineBuffer(4096)
+    for _ in range(2000):
+        buffer.feed(b"+OK " + b"x" * 96 + b"\r\n")
+        assert len(buffer.room()) >= len(buffer)
+    for _ in range(2000):
+        assert buffer.line() == b"+OK " + b"x" * 96
+    assert buffer.line() is None
+
+
+@pytest.mark.parametrize("gap", [0, 1, 70, 2045, 2046, 2047, 2048, 100_000])
+def test_dots_near_each_other_and_far_from_each_other_are_taken(gap: int) -> None:
+    lines = [b".", b"x" * gap, b"..", b".y", b"." * gap, b"x" * gap, b"z"] * 3
+    wire = b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n+OK"
+    assert body(wire) == (b"".join(line + b"\r\n" for line in lines), True, b"+OK")
+
+
+@pytest.mark.parametrize(
+    "line", [b"..\r\n", b"...\r\n", b"..\r\n" + b"x" * 2100 + b"\r\n", b"\r\r\n", b"." * 76 + b"\r\n"]
+)
+def test_a_message_full_of_dots_passes_in_few_chunks(line: bytes) -> None:
+    piece = line * (65536 // len(line))
+    buffer, chunks, octets = in_body(), 0, 0
+    for _ in range(32):
+        buffer.feed(piece)
+        while chunk := buffer.data():
+            chunks += 1
+            octets += len(chunk)
+    dots = line.startswith(b".") * (65536 // len(line))
+    assert octets == 32 * (len(piece) - dots)
+    # one for each feed, and one more for each 2,048 octets at most
+    assert chunks <= 32 * (2 + 65536 // 2048)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,34 @@ def test_what_was_written_is_what_is_read(make: MakeSpool, size: int) -> None:
     assert bytes(spool.buffer) == content
     with spool.open() as reader:
         assert reader.read() == content
+
+
+def test_sealing_and_reading_a_message_in_memory_copy_nothing(tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        spool = Spools(tmp_path)()
+        for _ in range(16):
+            spool.write(bytes(32_768))
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        spool.seal()
+        with spool.open() as reader:
+            assert reader.seek(0, io.SEEK_END) == len(spool.buffer) == 16 * 32_768
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 64_000
+    spool.close()
+
+
+def test_what_is_written_may_be_overwritten_behind_it(tmp_path: Path) -> None:
+    octets = bytearray(b"first")
+    spool = Spools(tmp_path)()
+    spool.write(memoryview(octets))
+    octets[:] = b"other"
+    spool.seal()
+    assert bytes(spool.buffer) == b"first"
+    spool.close()
 
 
 @pytest.mark.parametrize("size", [LIMIT, 70_000])

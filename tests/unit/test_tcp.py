@@ -24,6 +24,7 @@ from ingest.errors import (
 )
 from ingest.models import Tls
 from ingest.pop3.session import Session, SessionLimits
+from ingest.ports import ByteStream
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 Handler = Callable[[socket.socket], None]
@@ -103,6 +104,12 @@ def session(stream: object) -> Session:
     return Session(stream, host="localhost", clock=ManualClock(), limits=SessionLimits())  # type: ignore[arg-type]
 
 
+def received(stream: ByteStream, timeout_s: float = 5, most: int = 100) -> bytes:
+    room = bytearray(most)
+    count = stream.receive_into(memoryview(room), timeout_s)
+    return bytes(room[:count])
+
+
 def test_octets_pass_both_ways() -> None:
     def echo(connection: socket.socket) -> None:
         connection.sendall(connection.recv(100))
@@ -110,8 +117,8 @@ def test_octets_pass_both_ways() -> None:
     with served(echo) as port:
         stream = dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
         stream.send(b"ping", 5)
-        assert stream.receive(100, 5) == b"ping"
-        assert stream.receive(100, 5) == b""
+        assert received(stream) == b"ping"
+        assert received(stream) == b""
         assert stream.tls is None
         stream.close()
         stream.close()
@@ -120,11 +127,63 @@ def test_octets_pass_both_ways() -> None:
 def test_a_good_certificate_is_accepted_and_described(authority: Authority) -> None:
     with served(greet_over_tls(authority.server_context("localhost"))) as port:
         stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
-        assert stream.receive(100, 5) == b"+OK ready\r\n"
+        assert received(stream) == b"+OK ready\r\n"
         assert stream.tls is not None
         assert stream.tls.version in {"TLSv1.2", "TLSv1.3"}
         assert stream.tls.not_after is not None
         assert stream.tls.not_after > datetime.now(UTC)
+        stream.close()
+
+
+@pytest.mark.parametrize("most", [1000, 20_000, 500_000])
+def test_octets_over_tls_arrive_whole_and_in_order_whatever_the_room(authority: Authority, most: int) -> None:
+    octets = bytes(range(256)) * 4000
+    context = authority.server_context("localhost")
+
+    def send_all(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            shaken.sendall(octets)
+
+    with served(send_all) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        came = b""
+        while piece := received(stream, most=most):
+            came += piece
+        assert came == octets
+        stream.close()
+
+
+def test_what_came_over_tls_is_handed_out_at_once_and_the_next_wait_ends(authority: Authority) -> None:
+    context = authority.server_context("localhost")
+
+    def send_some(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            shaken.sendall(b"x" * 4096)
+            wait_for_end(shaken)
+
+    with served(send_some) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert received(stream, 60, most=50_000) == b"x" * 4096
+        with pytest.raises(ConnectionLost, match="no answer from localhost"):
+            received(stream, 0.05)
+        stream.send(b"x" * (1 << 20), 5)
+        stream.close()
+
+
+def test_what_came_over_tls_before_the_connection_broke_is_handed_out(authority: Authority) -> None:
+    context = authority.server_context("localhost")
+
+    def break_off(connection: socket.socket) -> None:
+        shaken = context.wrap_socket(connection, server_side=True)
+        shaken.sendall(b"x" * 4096)
+        with socket.socket(fileno=shaken.detach()) as bare:
+            bare.sendall(b"no record of TLS")
+
+    with served(break_off) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert received(stream, most=50_000) == b"x" * 4096
+        with pytest.raises(ConnectionLost, match="connection to localhost:"):
+            received(stream)
         stream.close()
 
 
@@ -142,7 +201,7 @@ def test_one_context_serves_all_connections_with_the_same_ca_file(authority: Aut
 def resumed(shared: TcpDialer, host: str, port: int, ca_file: str) -> bool:
     """Connect, read the greeting (TLS 1.3 sends its tickets before it), leave; whether a session was resumed."""
     stream = shared.dial(host, port, tls=Tls.IMPLICIT, ca_file=ca_file)
-    assert stream.receive(100, 5) == b"+OK ready\r\n"
+    assert received(stream) == b"+OK ready\r\n"
     assert stream.tls is not None
     reused = stream._socket.session_reused  # type: ignore[attr-defined]
     stream.close()
@@ -260,7 +319,21 @@ def test_silence_ends_at_the_deadline() -> None:
     with served(wait_for_end) as port:
         stream = dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
         with pytest.raises(ConnectionLost, match=r"no answer from 127\.0\.0\.1"):
-            stream.receive(100, 0.05)
+            received(stream, 0.05)
+        stream.close()
+
+
+def test_each_wait_has_the_time_it_was_given() -> None:
+    def greet(connection: socket.socket) -> None:
+        connection.sendall(b"+OK ready\r\n")
+        wait_for_end(connection)
+
+    with served(greet) as port:
+        stream = dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
+        assert received(stream, 5) == b"+OK ready\r\n"
+        stream.send(b"NOOP\r\n", 60)
+        with pytest.raises(ConnectionLost, match="within 0 s"):
+            received(stream, 0.05)
         stream.close()
 
 
@@ -287,7 +360,7 @@ def test_a_reset_is_a_lost_connection() -> None:
         stream = dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
         stream.send(b"ping", 5)
         with pytest.raises(ConnectionLost, match="lost: Connection reset by peer"):
-            stream.receive(100, 5)
+            received(stream)
         stream.close()
 
 
