@@ -119,13 +119,13 @@ def _of_capabilities(account: Account, found: AccountCheck) -> Iterator[Advice]:
             "no CAPA: what the server can do shows only by trying",
             "nothing: a command at a time is sent",
         )
-    if can.expire_days == 0:
+    if can.expire_days == 0 and recognise(found.host) is not Provider.GMAIL:
         yield Advice(
             Severity.CARE,
             "EXPIRE 0: a QUIT deletes what its session retrieved",
             "nothing: sessions that retrieved end without QUIT; deletes wait for one that retrieves nothing",
         )
-    elif can.expire_days is not None and (account.keep_s is None or account.keep_s > can.expire_days * _DAY_S):
+    elif can.expire_days and (account.keep_s is None or account.keep_s > can.expire_days * _DAY_S):
         yield Advice(
             Severity.NOTE,
             f"EXPIRE {can.expire_days}: the server removes mail after {can.expire_days} days, whatever keep says",

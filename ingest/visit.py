@@ -36,6 +36,7 @@ from ingest.news import (
 from ingest.pipeline import Pipeline
 from ingest.pop3.session import Session
 from ingest.ports import Clock, Ledger, SpoolFactory, Telemetry
+from ingest.providers import Provider, recognise
 from ingest.retrieval import Retrieval
 from ingest.retry import Steps
 from ingest.seeding import Seeding
@@ -295,7 +296,9 @@ class Visit:
 
     def _leave(self, to_delete: list[MessageRef], intake: Intake) -> None:
         """QUIT if that is safe, with the deletions; else drop the connection, which changes nothing at the server."""
-        quit_deletes = self._session.capabilities.expire_days == 0 and self.tally.messages
+        # Gmail's EXPIRE 0 hides from POP3 and deletes nothing; without a QUIT its window would never move on.
+        hides = recognise(self._account.host) is Provider.GMAIL
+        quit_deletes = self._session.capabilities.expire_days == 0 and self.tally.messages and not hides
         if intake.must_abort or self._session.broken or quit_deletes:
             self._session.abort()
             self._write_down({})

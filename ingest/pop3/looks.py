@@ -18,7 +18,7 @@ from ingest.pop3.exchange import Request
 from ingest.pop3.limits import SessionLimits
 from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, read_stat
 
-Body: TypeAlias = Callable[[], Iterable[bytes]]
+Body: TypeAlias = Callable[[], Iterable[memoryview]]
 T_co = TypeVar("T_co", covariant=True)
 _UIDL = re.compile(rb"(\d{1,10}+) ++(.+)", re.DOTALL)
 
@@ -129,7 +129,7 @@ class Glance:
         return Sight(self._count, self._octets, self._number, self._uidl)
 
 
-def _collect(lines: NumberedLines, body: Iterable[bytes]) -> None:
+def _collect(lines: NumberedLines, body: Iterable[memoryview]) -> None:
     try:
         for chunk in body:
             lines.feed(chunk)

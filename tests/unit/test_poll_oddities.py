@@ -10,6 +10,7 @@ from house import PASSWORD, House, house, mail
 from ingest import pipeline
 from ingest.errors import StateRefused
 from ingest.models import Kind, Outcome, Part
+from ingest.providers import Provider
 from ingest.simulator import session as simulated
 from ingest.simulator.behaviour import Behaviour
 
@@ -77,6 +78,16 @@ def test_a_server_that_deletes_what_was_retrieved_keeps_everything_that_we_promi
         assert h.poll(account={"keep_s": 0}).new == 0
         h.clock.forward(hours=2)
         assert h.poll().deleted == 2
+
+
+def test_gmail_is_quitted_since_it_hides_what_was_retrieved_and_shows_the_next_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ingest.visit.recognise", lambda host: Provider.GMAIL)
+    with house(mail("one"), mail("two"), behaviour=Behaviour(delete_retrieved=True)) as h:
+        assert h.poll().events == 2
+        assert h.server.wait_idle(5)
+        assert len(h.maildrop) == 0
 
 
 def test_a_server_that_refuses_every_message_is_at_fault_and_none_is_quarantined() -> None:
