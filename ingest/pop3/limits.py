@@ -40,7 +40,7 @@ class SessionLimits:
     listing_lines: int = 1_000_000
     listing_bytes: int = 64 * MIB
     uidl_bytes: int = 255
-    window_messages: int = 128
+    window_messages: int = 256
     window_bytes: int = MIB
     window_command_bytes: int = 4 * KIB
     top_bytes: int = MIB + 64 * KIB

@@ -1,6 +1,7 @@
 """Retrieving: many small messages over a long line, large ones next door, and the memory it takes.
 
 Beside poplib and the programs that are installed (mpop pipelines, getmail6 and fetchmail don't).
+Our session is one at a host that earlier polls got to know; the first one of all has a row of its own.
 What is counted: of us and of poplib one session in this process, from connecting to QUIT; we hash each message and lay
 it into a spool, poplib makes a list of lines in memory. Of a program all of its process; its start is shown apart.
 The long line is a delay line in a process of its own, 25 ms each way; connecting takes its round trips too.
@@ -27,6 +28,9 @@ from mailserver import PASSWORD, USERNAME, Mail, MailServer
 from ownprocess import search_path
 from report import interleaved, measured, print_costs, print_table
 
+from ingest.models import HostProfile
+
+FIRST = "mailsluice, first poll"
 SMALL_MESSAGES = 200
 ONE_WAY_S = 0.025
 # octets of the attachment, how many messages of it, rounds
@@ -34,9 +38,9 @@ LARGE = ((740_000, 40, 4), (37_000_000, 1, 4))
 _MIB = 1 << 20
 
 
-def ours(port: int, spool_directory: Path) -> int:
+def ours(port: int, spool_directory: Path, known: HostProfile | None = None) -> int:
     """Octets retrieved into spools, hashed on the way."""
-    return ownclient.retrieve_all(port, USERNAME, PASSWORD, spool_directory)
+    return ownclient.retrieve_all(port, USERNAME, PASSWORD, spool_directory, known)[0]
 
 
 def by_hand(server: MailServer, port: int) -> int:
@@ -52,11 +56,14 @@ def by_hand(server: MailServer, port: int) -> int:
 def contestants(
     server: MailServer, directory: Path, ports: Mapping[str, int], programs: Mapping[str, peers.Fetch]
 ) -> dict[str, Callable[[int], object]]:
-    """Each at the port that is given under its name."""
+    """Each at the port that is given under its name; of us also a first session, where a port is given for it."""
+    _, known = ownclient.retrieve_all(server.port, USERNAME, PASSWORD, directory)
     runs: dict[str, Callable[[int], object]] = {
-        "mailsluice": lambda _: ours(ports["mailsluice"], directory),
+        "mailsluice": lambda _: ours(ports["mailsluice"], directory, known),
         "poplib": lambda _: by_hand(server, ports["poplib"]),
     }
+    if FIRST in ports:
+        runs[FIRST] = lambda _: ours(ports[FIRST], directory)
 
     def of(fetch: peers.Fetch, name: str, _: int) -> None:
         with tempfile.TemporaryDirectory(dir=directory) as home:
@@ -71,10 +78,10 @@ def far(directory: Path) -> None:
         server = stack.enter_context(MailServer(directory / "small", {USERNAME: Mail("text", SMALL_MESSAGES)}))
         lines = {
             name: stack.enter_context(DelayLine(directory / name, server.port, ONE_WAY_S))
-            for name in ("mailsluice", "poplib", *programs)
+            for name in ("mailsluice", FIRST, "poplib", *programs)
         }
         runs = contestants(server, directory, {name: line.port for name, line in lines.items()}, programs)
-        ours(server.port, directory)  # warms up: of seconds of waiting one round is enough
+        # Warmed up by that; of seconds of waiting one round is enough.
         costs = interleaved(runs, 1, programs=programs, warm_up=False)
         flights = {name: lines[name].travelled()[-1].flights for name in costs}
     first = costs["mailsluice"].wall_s
