@@ -36,6 +36,7 @@ _CODES: Mapping[bytes, type[IngestError]] = {
     b"SYS/PERM": ServerRefused,
     b"AUTH": CredentialsRejected,
 }
+_LIMITS = re.compile(rb"exceeded .*\b(limit|quota)", re.IGNORECASE)
 _WORDINGS: Sequence[tuple[re.Pattern[bytes], type[IngestError]]] = (
     (re.compile(rb"too many|exceed|rate limit|too (often|frequent|soon)|\bwait\b|throttl", re.IGNORECASE), SlowDown),
     (re.compile(rb"\block|in use|\bbusy\b|another (session|connection|client)", re.IGNORECASE), MaildropBusy),
@@ -106,6 +107,8 @@ def refusal(command: Command | None, text: bytes, *, host: str, clean: Cleaner) 
 def _kind(command: Command | None, text: bytes) -> type[IngestError]:
     code = _CODE.match(text)
     kind = _CODES.get(code[1].upper()) if code else None
+    if kind is CredentialsRejected and _LIMITS.search(text):
+        kind = SlowDown  # Gmail: [AUTH] Account exceeded pop command or bandwidth limits
     if kind is not None and (kind is not CredentialsRejected or command in _LOGIN):
         return kind
     for wording, meant in _WORDINGS:
