@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from ingest.errors import ListingFailed
@@ -12,7 +10,7 @@ from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, c
 LIMITS = SessionLimits()
 
 
-def found(line: re.Pattern[bytes], *chunks: bytes, limits: SessionLimits = LIMITS) -> dict[int, bytes]:
+def found(line: bytes, *chunks: bytes, limits: SessionLimits = LIMITS) -> dict[int, bytes]:
     lines = NumberedLines("UIDL" if line is UIDL_LINE else "LIST", line, limits)
     for chunk in chunks:
         lines.feed(chunk)
@@ -54,7 +52,7 @@ def test_a_line_may_come_in_pieces(at: int) -> None:
     ],
 )
 @pytest.mark.parametrize("line", [UIDL_LINE, LIST_LINE])
-def test_a_line_that_is_none_of_a_listing_fails_it(line: re.Pattern[bytes], garbage: bytes) -> None:
+def test_a_line_that_is_none_of_a_listing_fails_it(line: bytes, garbage: bytes) -> None:
     with pytest.raises(ListingFailed, match="a line that does not belong"):
         found(line, b"1 1\r\n" + garbage + b"2 2\r\n")
 
@@ -86,6 +84,22 @@ def test_too_many_octets_fail_the_listing() -> None:
 def test_an_endless_line_fails_the_listing() -> None:
     with pytest.raises(ListingFailed, match="endless line"):
         found(UIDL_LINE, b"1 " + b"x" * 5000)
+
+
+@pytest.mark.parametrize(("octets", "fails"), [(100, False), (101, True), (5000, True)])
+@pytest.mark.parametrize("line", [b"1 %b\r\n", b"1    %b\r\n"])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 10_000])
+def test_where_chunks_end_does_not_decide_what_is_too_long(
+    line: bytes, octets: int, fails: bool, chunk_bytes: int
+) -> None:
+    body = line % (b"x" * octets)
+    chunks = [body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes)]
+    limits = SessionLimits(status_line_bytes=100)
+    if fails:
+        with pytest.raises(ListingFailed):
+            found(UIDL_LINE, *chunks, limits=limits)
+    else:
+        assert found(UIDL_LINE, *chunks, limits=limits) == {1: b"x" * octets}
 
 
 @pytest.mark.timeout(30)  # quadratic, this would take hours
