@@ -19,7 +19,7 @@ from ingest.pop3.connection import Command
 # RFC 5034, 4: a longer command goes without its initial response.
 _COMMAND_BYTES = 255
 # APOP over anything but a message id lets a man in the middle choose the digest's input (CVE-2007-1558).
-_TIMESTAMP = re.compile(rb"<[!-;=?-~]{1,128}@[!-;=?-~]{1,128}>")
+_TIMESTAMP = re.compile(rb"<[!-;=?A-~]{1,128}@[!-;=?A-~]{1,128}>")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -20,7 +20,7 @@ from ingest.pop3.limits import SessionLimits
 UIDL_LINE = rb"^(\d{1,10}+)(?: {1,64}+([^\r\n]{0,%d}+))?+\r\n"
 LIST_LINE = rb"^(\d{1,10}+) {1,64}+(\d{1,18}+)(?: [^\r\n]{0,%d}+)?+\r\n"
 _BESIDE_BYTES = 128  # no line is longer than what %d stands for and these
-_COUNT = re.compile(rb"(\d{1,10}+)(?: |$)")
+_COUNT = re.compile(rb"(\d{1,10}+)(?: |\Z)")
 
 
 class NumberedLines:

@@ -110,7 +110,7 @@ def test_a_hostile_line_costs_no_more_than_its_length(name: str, filler: bytes) 
         found({"UIDL": UIDL_LINE, "LIST": LIST_LINE}[name], b"1 " + filler * 5_000_000 + b"\rx\r\n")
 
 
-@pytest.mark.parametrize("text", [b"", b"none", b"-1 0", b"1x 2", b"12345678901 0"])
+@pytest.mark.parametrize("text", [b"", b"none", b"-1 0", b"1x 2", b"12345678901 0", b"1\n"])
 def test_a_stat_without_a_count_fails_the_listing(text: bytes) -> None:
     with pytest.raises(ListingFailed, match="STAT"):
         count_in_stat(text)
