@@ -87,20 +87,26 @@ def unstuffed(octets: bytes) -> tuple[bytes, bytes] | None:
 
 
 class Reference:
-    """A connection that keeps all it heard until it can say what it is."""
+    """A connection that keeps all it heard until it can say what it is.
 
-    def __init__(self, status_line_bytes: int) -> None:
+    Args:
+        status_line_bytes: longest status line.
+        barriers: what nothing may be sent behind, before its reply is there.
+    """
+
+    def __init__(self, status_line_bytes: int, barriers: frozenset[Command] = BARRIERS) -> None:
         self.state = State.GREETING
         self.heard = b""
         self.in_body = False
         self.challenged = False
         self.pending: list[_Pending] = []
         self._status_line_bytes = status_line_bytes
+        self._barriers = barriers
 
-    def may_send(self, command: Command, barriers: frozenset[Command] = BARRIERS) -> bool:
+    def may_send(self, command: Command) -> bool:
         """Whether the table has it now, and nothing that must be waited for is under way."""
         state = self.pending[-1].leads.granted if self.pending else self.state
-        barred = bool(self.pending) and self.pending[-1].command in barriers
+        barred = bool(self.pending) and self.pending[-1].command in self._barriers
         return self.state is not State.CLOSED and command in TABLE[state] and not barred
 
     def send(self, command: Command, arguments: Sequence[bytes]) -> bytes:

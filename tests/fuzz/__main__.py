@@ -65,7 +65,7 @@ def main(cases: tuple[Path, ...], seconds: int, names: tuple[str, ...], keep: bo
         figures = (inputs, outcome.executions, outcome.per_second, outcome.branches, outcome.features)
         click.echo(f"{target.name:<12}" + "".join(f"{figure:>10}" for figure in (*figures, len(outcome.findings))))
     for target, path in found:
-        where = path.relative_to(ROOT)
+        where = os.path.relpath(path, ROOT)
         click.echo(f"{target.name}: {where} (again: PYTHONPATH=tests python -m fuzz --target {target.name} {where})")
     if found:
         sys.exit(1)

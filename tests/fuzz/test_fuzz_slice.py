@@ -113,6 +113,19 @@ def test_without_atheris_make_fuzz_says_so_and_fails(monkeypatch: pytest.MonkeyP
     assert "make fuzz needs atheris" in done.output
 
 
+def test_make_fuzz_runs_wherever_atheris_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.__main__.BUILD", tmp_path)
+    done = CliRunner().invoke(main, ["--seconds", "1", "--target", "listing"])
+    if importlib.util.find_spec("atheris") is None:
+        assert "make fuzz needs atheris" in done.output
+    else:
+        assert done.exit_code == 0, done.output
+        name, inputs, runs, *_, findings = done.output.splitlines()[-1].split()
+        assert (name, findings) == ("listing", "0")
+        assert int(inputs) >= len(cases(TARGETS["listing"]))
+        assert int(runs) > int(inputs)
+
+
 def test_a_finding_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = tmp_path / "crash"
     case.write_bytes(b"\2canary-5f3a")
