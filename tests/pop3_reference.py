@@ -34,6 +34,9 @@ class Body:
 
 Told: TypeAlias = Greeting | Reply | Challenge | Body
 
+ACROSS_LOGIN = BARRIERS - {Command.PASS, Command.APOP}
+"""What still bars where a server keeps what is sent behind a login."""
+
 
 class Forbidden(Exception):
     """The client must not do this now."""
@@ -101,12 +104,12 @@ class Reference:
         self.challenged = False
         self.pending: list[_Pending] = []
         self._status_line_bytes = status_line_bytes
-        self._barriers = barriers
+        self.barriers = barriers
 
     def may_send(self, command: Command) -> bool:
         """Whether the table has it now, and nothing that must be waited for is under way."""
         state = self.pending[-1].leads.granted if self.pending else self.state
-        barred = bool(self.pending) and self.pending[-1].command in self._barriers
+        barred = bool(self.pending) and self.pending[-1].command in self.barriers
         return self.state is not State.CLOSED and command in TABLE[state] and not barred
 
     def send(self, command: Command, arguments: Sequence[bytes]) -> bytes:
@@ -195,7 +198,10 @@ class Reference:
             return Challenge(line[3 if ok else 1 :].strip())
         if not ok and not err:
             raise self._ended("protocol")
-        self.state = answered.leads.granted if ok else answered.leads.refused
+        if answered.command in TABLE[self.state]:
+            self.state = answered.leads.granted if ok else answered.leads.refused
+        elif ok:
+            raise self._ended("protocol")
         self.in_body = ok and answered.bodied
         if not self.in_body:
             self.pending.pop(0)

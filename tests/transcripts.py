@@ -14,13 +14,14 @@ from pathlib import Path
 from pop3_reference import Told, joined
 
 from ingest.errors import IngestError
-from ingest.pop3.connection import Command, Connection, Event, State
+from ingest.pop3.connection import Command, Connection, Data, Event, State
 from ingest.pop3.replies import Cleaner
 
 DIRECTORY = Path(__file__).parent / "corpus" / "pop3"
 STATUS_LINE_BYTES = 512
 TLS = "-- TLS"
 GONE = "-- gone"
+ACROSS = "-- across"
 
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|[rnt\\])")
 _PLAIN = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
@@ -39,6 +40,7 @@ class Turn:
     """What the client does, what the server answers to all of it, and what is to come of that."""
 
     encrypt: bool = False
+    across: bool = False
     says: list[Say] = field(default_factory=list)
     heard: bytes = b""
     gone: bool = False
@@ -70,7 +72,7 @@ def load(path: Path) -> Transcript:
     """Read one file; ValueError for a line that is none."""
     turns = [Turn()]
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if (line[:2] in {"C:", "C+"} or line == TLS) and (turns[-1].heard or turns[-1].gone):
+        if (line[:2] in {"C:", "C+"} or line in {TLS, ACROSS}) and (turns[-1].heard or turns[-1].gone):
             turns.append(Turn())
         if not _take(turns[-1], line):
             raise ValueError(f"{path.name}:{number}: {line!r}")
@@ -95,7 +97,8 @@ def _take(turn: Turn, line: str) -> bool:
         case "--":
             turn.encrypt |= line == TLS
             turn.gone |= line == GONE
-            return line in {TLS, GONE}
+            turn.across |= line == ACROSS
+            return line in {TLS, GONE, ACROSS}
         case _:
             return not line or line.startswith("#")
     return True
@@ -133,6 +136,7 @@ def play(transcript: Transcript, places: Collection[int] = (), *, trailing: byte
 
 
 def _say(connection: Connection, turn: Turn) -> None:
+    connection.across_login |= turn.across
     if turn.encrypt:
         connection.start_tls()
     for say in turn.says:
@@ -147,7 +151,7 @@ def _hear(connection: Connection, heard: bytes, found: list[Event]) -> None:
         return  # by a refusal, or by QUIT before the login: whatever comes behind it is nobody's
     connection.receive(heard)
     while (event := connection.next_event()) is not None:
-        found.append(event)
+        found.append(Data(bytes(event.chunk)) if isinstance(event, Data) else event)
 
 
 def octets(text: str) -> bytes:

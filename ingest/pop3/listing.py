@@ -20,7 +20,7 @@ from ingest.pop3.limits import SessionLimits
 UIDL_LINE = rb"^(\d{1,10}+)(?: {1,64}+([^\r\n]{0,%d}+))?+\r\n"
 LIST_LINE = rb"^(\d{1,10}+) {1,64}+(\d{1,18}+)(?: [^\r\n]{0,%d}+)?+\r\n"
 _BESIDE_BYTES = 128  # no line is longer than what %d stands for and these
-_COUNT = re.compile(rb"(\d{1,10}+)(?: |\Z)")
+_STAT = re.compile(rb"(\d{1,10}+)(?: ++(\d{1,18}+)(?= |\Z))?+(?: |\Z)")
 
 
 class NumberedLines:
@@ -68,19 +68,27 @@ class NumberedLines:
         return ListingFailed(f"the reply to {self._name} {how}")
 
 
-def count_in_stat(text: bytes) -> int:
-    """Messages in the reply to STAT; ListingFailed."""
-    count = _COUNT.match(text)
-    if count is None:
+def read_stat(text: bytes) -> tuple[int, int | None]:
+    """Messages and octets in the reply to STAT, None where it has no octets; ListingFailed."""
+    stat = _STAT.match(text)
+    if stat is None:
         raise ListingFailed("the reply to STAT has no count")
-    return int(count[1])
+    return int(stat[1]), int(stat[2]) if stat[2] else None
 
 
-def assemble(count: int, uidls: Mapping[int, bytes] | None, sizes: Mapping[int, bytes], *, uidl_bytes: int) -> Listing:
+def assemble(
+    count: int,
+    octets: int | None,
+    uidls: Mapping[int, bytes] | None,
+    sizes: Mapping[int, bytes],
+    *,
+    uidl_bytes: int,
+) -> Listing:
     """Put the three together.
 
     Args:
-        count: what STAT said.
+        count: messages, as STAT said.
+        octets: of all of them, as STAT said, if it did.
         uidls: UIDL by number; None where the server has no UIDL.
         sizes: decimal octets by number.
         uidl_bytes: a longer UIDL counts as none.
@@ -94,4 +102,4 @@ def assemble(count: int, uidls: Mapping[int, bytes] | None, sizes: Mapping[int, 
         messages.append(
             MessageRef(number, int(sizes.get(number, 0)), uidl if uidl and len(uidl) <= uidl_bytes else None)
         )
-    return Listing(tuple(messages), complete=agree and count == len(messages))
+    return Listing(tuple(messages), complete=agree and count == len(messages), count=count, octets=octets)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pop3_reference import Body, Ended, Forbidden, Reference, Told
+from pop3_reference import ACROSS_LOGIN, Body, Ended, Forbidden, Reference, Told
 
-from fuzz.score import ACT, COMMAND, GONE, RESPONSE, TLS, pieces
+from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, pieces
 from ingest.errors import ConnectionLost, ProtocolError
 from ingest.pop3.connection import Command, Connection, Data, End, IllegalCommand, State
 from ingest.pop3.replies import Cleaner
@@ -41,6 +41,8 @@ class _Pair:
             self._same(lambda: connection.respond(piece[2:]), lambda: reference.respond(piece[2:]))
         elif piece.startswith(TLS):
             self._same(connection.start_tls, reference.start_tls)
+        elif piece.startswith(ACROSS):
+            connection.across_login, reference.barriers = True, ACROSS_LOGIN
         elif piece.startswith(GONE):
             self._hear(b"", gone=True)
         else:

@@ -12,7 +12,7 @@ from fuzz.score import ACT, pieces
 from ingest.errors import ListingFailed
 from ingest.models import MessageRef
 from ingest.pop3.limits import SessionLimits
-from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, count_in_stat
+from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, read_stat
 
 _LIMITS = SessionLimits(status_line_bytes=40, listing_lines=12, listing_bytes=450, uidl_bytes=12)
 _DIGITS = frozenset(b"0123456789")
@@ -24,11 +24,11 @@ def run(data: bytes) -> None:
     at = chunks.index(ACT) if ACT in chunks else -1
     uidls = _collected("UIDL", chunks[: max(at, 0)])
     sizes = _collected("LIST", chunks[at + 1 :])
-    count = _count(stat)
-    if sizes is None or uidls is None or count is None:
+    announced = _stat(stat)
+    if sizes is None or uidls is None or announced is None:
         return
     known = uidls if at >= 0 else None
-    listing = assemble(count, known, sizes, uidl_bytes=_LIMITS.uidl_bytes)
+    listing = assemble(*announced, known, sizes, uidl_bytes=_LIMITS.uidl_bytes)
     messages = []
     for number in sorted({*sizes, *(known or ())}):
         uidl = (known or {}).get(number)
@@ -36,7 +36,8 @@ def run(data: bytes) -> None:
         messages.append(MessageRef(number, int(sizes.get(number, b"0")), believed))
     assert list(listing.messages) == messages
     agree = known is None or set(known) == set(sizes)
-    assert listing.complete == (agree and len(messages) == count)
+    assert listing.complete == (agree and len(messages) == announced[0])
+    assert (listing.count, listing.octets) == announced
 
 
 def _collected(name: str, chunks: Sequence[bytes]) -> dict[int, bytes] | None:
@@ -89,12 +90,12 @@ def _is_number(text: bytes, digits: int) -> bool:
     return 0 < len(text) <= digits and set(text) <= _DIGITS
 
 
-def _count(stat: bytes) -> int | None:
-    number = stat.partition(b" ")[0]
-    expected = int(number) if _is_number(number, 10) else None
+def _stat(text: bytes) -> tuple[int, int | None] | None:
+    count, _, rest = text.partition(b" ")
+    octets = rest.lstrip(b" ").partition(b" ")[0]
+    expected = (int(count), int(octets) if _is_number(octets, 18) else None) if _is_number(count, 10) else None
     try:
-        assert count_in_stat(stat) == expected
+        assert read_stat(text) == expected
     except ListingFailed:
         assert expected is None
-        return None
     return expected

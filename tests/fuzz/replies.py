@@ -6,7 +6,7 @@ The first octet of an input chooses the reader: 0 capabilities, 1 a greeting, ot
 from __future__ import annotations
 
 from fuzz.session import CANARY, DOCUMENTED
-from ingest.errors import CredentialsRejected, SlowDown
+from ingest.errors import CredentialsRejected
 from ingest.pop3.auth import timestamp
 from ingest.pop3.capabilities import parse_capabilities
 from ingest.pop3.connection import Command
@@ -60,4 +60,4 @@ def _refusal(command: Command | None, text: bytes) -> None:
     assert len(shown) < 400
     assert CANARY not in shown.lower()
     assert command in _LOGIN or not isinstance(error, CredentialsRejected)
-    assert error.after_s is None or (isinstance(error, SlowDown) and 0 <= error.after_s <= 86_400)
+    assert error.after_s is None or 0 <= error.after_s <= 86_400

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 BREAK = b"\x1e"
 ACT = b"\x1c"
-COMMAND, RESPONSE, TLS, GONE = ACT + b"C", ACT + b"R", ACT + b"T", ACT + b"G"
+COMMAND, RESPONSE, TLS, ACROSS, GONE = (ACT + letter for letter in (b"C", b"R", b"T", b"A", b"G"))
 
 
 def pieces(data: bytes) -> list[bytes]:

@@ -27,7 +27,8 @@ from ingest.errors import (
     SlowDown,
     TlsNotOffered,
 )
-from ingest.models import Auth, MessageRef, Secret, Tls
+from ingest.models import Auth, Capabilities, HostProfile, MessageRef, Secret, Tls
+from ingest.pop3.looks import Glance
 from ingest.pop3.session import Refused, Retrieved, Session, SessionLimits, TooLarge
 from ingest.ports import TlsInfo
 
@@ -62,6 +63,11 @@ LIMITS = SessionLimits(
 )
 _MOST_RECEPTIONS = 20_000
 _MOST_REFS = 6
+_KNOWN = HostProfile(
+    before=Capabilities(known=True, names=frozenset({"PIPELINING", "TOP", "UIDL", "USER"})),
+    after=Capabilities(),
+    seen_at=0.0,
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,11 @@ class Plan:
     auth: Auth
     password: str
     headers_first: bool
-    leave_early: bool
-    abort: bool
+    break_off: bool
+    across: bool
+    glance: bool
+    known: bool
+    ending: int
     max_bytes: int
     endless: bool
     gone: bool
@@ -90,8 +99,11 @@ class Plan:
             auth=list(Auth)[auth % len(Auth)],
             password=CANARY if auth < 200 else CANARY * 30,
             headers_first=bool(order & 1),
-            leave_early=bool(order & 2),
-            abort=bool(order & 4),
+            break_off=bool(order & 2),
+            across=bool(order & 4),
+            glance=bool(order & 8),
+            known=bool(order & 16),
+            ending=order >> 6,
             max_bytes=16 * size,
             endless=bool(server & 1),
             gone=bool(server & 2),
@@ -106,7 +118,9 @@ PLANS = (
     b"\x02\x00\x01\x02\x01\x01",  # no TLS, headers first, 32 octets a message; the server repeats its last words
     b"\x01\xc8\x02\x40\x08\x00",  # STARTTLS, a long password, RETR broken off
     b"\xca\x00\x00\x40\x02\x00",  # STARTTLS that fails
-    b"\x00\x02\x04\x40\x02\x00",  # APOP, no QUIT
+    b"\x00\x02\x84\x40\x02\x00",  # APOP, the first look sent along, no QUIT
+    b"\x00\x01\x54\x40\x02\x00",  # USER, the first look sent along, capabilities known, QUIT without waiting
+    b"\x00\x01\xc8\x40\x02\x00",  # USER, a glance first, and deletes with QUIT at the end
 )
 
 
@@ -147,6 +161,11 @@ class Server:
             raise ConnectionLost(f"no answer within {timeout_s:.0f} s")
         self.received_bytes += len(data)
         return data
+
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        data = self.receive(len(room), timeout_s)
+        room[: len(data)] = data
+        return len(data)
 
     def start_tls(self) -> None:
         if self._plan.handshake_fails:
@@ -208,20 +227,30 @@ class Visit:
         self._knows_password = False
 
     def all(self) -> None:
-        session = self._session
-        if self._tried(lambda: session.start(tls=self._plan.tls)) and self._tried(self._login):
-            middle = [self._headers, self._retrieve] if self._plan.headers_first else [self._retrieve, self._headers]
-            for step in (self._listing, *middle, session.noop, self._delete, session.reset):
+        session, plan = self._session, self._plan
+        known = _KNOWN if plan.known else None
+        if self._tried(lambda: session.start(tls=plan.tls, known=known)) and self._tried(self._enter):
+            middle = [self._headers, self._retrieve] if plan.headers_first else [self._retrieve, self._headers]
+            for step in (self._listing, *middle, session.noop, session.reset, self._same):
                 if not session.broken:
                     self._tried(step)
-        if self._plan.abort:
-            session.abort()
-        else:
-            session.quit()
+        match plan.ending:
+            case 0:
+                session.quit()
+            case 1:
+                session.leave()
+            case 2:
+                session.abort()
+            case _ if session.admitted:
+                self._tried(self._delete_and_quit)
+            case _:
+                session.quit()
 
-    def _login(self) -> None:
+    def _enter(self) -> None:
         self._knows_password = True
-        self._session.login("u", Secret(self._plan.password), self._plan.auth)
+        session, plan = self._session, self._plan
+        look = Glance(2) if plan.glance else session.overview()
+        session.enter("u", Secret(plan.password), plan.auth, look, across=plan.across, guard_s=5 * plan.across)
 
     def _listing(self) -> None:
         found = self._session.listing()
@@ -244,7 +273,7 @@ class Visit:
                 case TooLarge(head=head):
                     assert len(head) <= self._plan.max_bytes
                     assert self._session.broken
-            if self._plan.leave_early:
+            if self._plan.break_off:
                 results.close()
 
     def _open_spool(self) -> Spool:
@@ -256,8 +285,12 @@ class Visit:
             assert ref == expected, "out of order"
             assert head is None or len(head) <= LIMITS.top_bytes
 
-    def _delete(self) -> None:
-        assert set(self._session.delete(self._refs)) <= set(self._refs)
+    def _same(self) -> None:
+        assert self._session.same(self._refs) in {True, False}
+
+    def _delete_and_quit(self) -> None:
+        marked, _ = self._session.delete_and_quit(self._refs)
+        assert set(marked) <= set(self._refs)
 
     def _tried(self, step: Callable[[], object]) -> bool:
         try:

@@ -10,7 +10,7 @@ from pop3_reference import Body
 from transcripts import Transcript, load_all, play
 
 from fuzz import connection, listing, replies, session
-from fuzz.score import ACT, COMMAND, GONE, RESPONSE, TLS, score
+from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, score
 from ingest.pop3.connection import Command, Greeting, Reply
 
 KEPT = Path(__file__).parents[1] / "corpus" / "fuzz"
@@ -46,7 +46,7 @@ class Target:
 def _connection_seeds(transcript: Transcript) -> Iterator[bytes]:
     parts = []
     for turn in transcript.turns:
-        parts += [TLS] * turn.encrypt
+        parts += [*[ACROSS] * turn.across, *[TLS] * turn.encrypt]
         for say in turn.says:
             words = say.arguments if say.command is None else (say.command.value, *say.arguments)
             parts.append((RESPONSE if say.command is None else COMMAND) + b" ".join(words))

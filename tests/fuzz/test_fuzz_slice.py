@@ -16,7 +16,6 @@ from fuzz.score import pieces, score
 from fuzz.targets import TARGETS, Target
 from ingest.pop3.connection import Connection
 from ingest.pop3.exchange import Exchange
-from ingest.pop3.linebuffer import LineBuffer
 from ingest.pop3.listing import NumberedLines
 from ingest.pop3.replies import Cleaner
 
@@ -42,12 +41,15 @@ def test_some_thousand_mutations_find_nothing(target: Target) -> None:
         target.run(mutate())
 
 
-def never_undecided(self: LineBuffer, at: int) -> int:
-    return len(self._buffer)
+receive = Connection.receive
 
 
-def forgets_its_rest(self: LineBuffer, data: bytes) -> None:
-    self._buffer, self._at = data, 0
+def unstuffs_twice(self: Connection, data: bytes) -> None:
+    receive(self, data.replace(b"\r\n..", b"\r\n."))
+
+
+def forgets_where_it_was(self: Connection, data: bytes) -> None:
+    receive(self, data.removeprefix(b"."))
 
 
 def stays_open(self: Connection) -> None:
@@ -70,8 +72,8 @@ def shows_all(self: Cleaner, text: bytes) -> str:
 @pytest.mark.parametrize(
     ("name", "where", "method", "bug"),
     [
-        ("connection", LineBuffer, "_undecided", never_undecided),
-        ("connection", LineBuffer, "feed", forgets_its_rest),
+        ("connection", Connection, "receive", unstuffs_twice),
+        ("connection", Connection, "receive", forgets_where_it_was),
         ("connection", Connection, "close", stays_open),
         ("session", Exchange, "_patience_s", waits_for_ever),
         ("listing", NumberedLines, "feed", keeps_all),
