@@ -6,12 +6,12 @@ whatever a server trickles; what is kept of one message, listing or header has i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pop3_scripts import ManualClock, MemorySpool
 
-from fuzz.score import BREAK, pieces
+from fuzz.score import BREAK, pieces, score
 from ingest.errors import (
     AccountMisconfigured,
     CertificateRejected,
@@ -27,7 +27,7 @@ from ingest.errors import (
     SlowDown,
     TlsNotOffered,
 )
-from ingest.models import Auth, Capabilities, HostProfile, MessageRef, Secret, Tls
+from ingest.models import Auth, Capabilities, HostProfile, Listing, MessageRef, Secret, Tls
 from ingest.pop3.looks import Glance
 from ingest.pop3.session import Refused, Retrieved, Session, SessionLimits, TooLarge
 from ingest.ports import TlsInfo
@@ -83,6 +83,7 @@ class Plan:
     across: bool
     glance: bool
     known: bool
+    more: bool
     ending: int
     max_bytes: int
     endless: bool
@@ -103,6 +104,7 @@ class Plan:
             across=bool(order & 4),
             glance=bool(order & 8),
             known=bool(order & 16),
+            more=bool(order & 32),
             ending=order >> 6,
             max_bytes=16 * size,
             endless=bool(server & 1),
@@ -113,15 +115,38 @@ class Plan:
 
 
 PLANS = (
-    b"\x00\x00\x00\x40\x02\x00",  # TLS from the start, 1 KiB a message; the server hangs up at its end
-    b"\x02\x01\x00\x40\x04\x04",  # octet by octet, slowly; USER; the server falls silent
+    b"\x00\x00\xc0\x40\x02\x00",  # TLS from the start, 1 KiB a message, deletes; the server hangs up at its end
+    b"\x02\x01\xe0\x40\x04\x04",  # octet by octet, slowly; USER; NOOP and the like, deletes; then silence
     b"\x02\x00\x01\x02\x01\x01",  # no TLS, headers first, 32 octets a message; the server repeats its last words
     b"\x01\xc8\x02\x40\x08\x00",  # STARTTLS, a long password, RETR broken off
     b"\xca\x00\x00\x40\x02\x00",  # STARTTLS that fails
     b"\x00\x02\x84\x40\x02\x00",  # APOP, the first look sent along, no QUIT
-    b"\x00\x01\x54\x40\x02\x00",  # USER, the first look sent along, capabilities known, QUIT without waiting
-    b"\x00\x01\xc8\x40\x02\x00",  # USER, a glance first, and deletes with QUIT at the end
+    b"\x00\x01\xd4\x40\x02\x00",  # USER, the first look sent along, capabilities known, deletes
+    b"\x00\x01\x78\x40\x02\x00",  # USER, a glance first, capabilities known, NOOP and the like, QUIT without waiting
 )
+_CAPA = b"+OK\r\nTOP\r\nUIDL\r\nUTF8\r\nSASL PLAIN\r\n"
+_LISTED = b"+OK 2 90\r\n", b"+OK\r\n1 a\r\n2 b\r\n.\r\n", b"+OK\r\n1 40\r\n2 50\r\n.\r\n"
+_RETRIEVED = b"+OK\r\nA: b\r\n\r\n..\r\n.\r\n", b"-ERR [SYS/TEMP] later\r\n", b"+OK\r\n" + b"x" * 90 + b"\r\n.\r\n"
+_TOPS = b"+OK\r\nA: b\r\n\r\n.\r\n", b"-ERR no\r\n"
+_OK = b"+OK\r\n"
+SCRIPTS = (
+    # Pipelined, whole; then in lockstep; then with all that else is asked; then without CAPA.
+    (
+        *(_OK, _CAPA + b"PIPELINING\r\n.\r\n", _OK, _OK, _CAPA + b".\r\n" + b"".join(_LISTED)),
+        *(b"".join(_RETRIEVED[::2]), b"".join(_TOPS), _OK * 3),
+    ),
+    (*(_OK, _CAPA + b".\r\n", _OK, _OK, _CAPA + b".\r\n", *_LISTED), *_RETRIEVED[:2], *_TOPS, *[_OK] * 3),
+    (*(_OK, *[_OK] * 2, *_LISTED, *_RETRIEVED[1:], *_TOPS), _OK, _OK, b"+OK 1 a\r\n", b"+OK 2 b\r\n", *[_OK] * 3),
+    (_OK, b"-ERR\r\n", _OK, _OK, *_LISTED, *_RETRIEVED[::2], _TOPS[1], _OK, b"-ERR no\r\n", _OK),
+    (_OK, _OK, _OK, b"+OK 2 90\r\n+OK 2 b\r\n", *_LISTED, *_RETRIEVED[::2], *_TOPS, _OK, _OK),
+)
+
+
+def scripted() -> Iterator[bytes]:
+    """Sessions that go well, in the order in which this client asks."""
+    for plan in PLANS:
+        for script in SCRIPTS:
+            yield score([plan, *script])
 
 
 class Server:
@@ -231,7 +256,8 @@ class Visit:
         known = _KNOWN if plan.known else None
         if self._tried(lambda: session.start(tls=plan.tls, known=known)) and self._tried(self._enter):
             middle = [self._headers, self._retrieve] if plan.headers_first else [self._retrieve, self._headers]
-            for step in (self._listing, *middle, session.noop, session.reset, self._same):
+            more = [session.noop, session.reset, self._same] if plan.more else []
+            for step in ([self._listing] if plan.glance else []) + middle + more:
                 if not session.broken:
                     self._tried(step)
         match plan.ending:
@@ -249,11 +275,16 @@ class Visit:
     def _enter(self) -> None:
         self._knows_password = True
         session, plan = self._session, self._plan
-        look = Glance(2) if plan.glance else session.overview()
-        session.enter("u", Secret(plan.password), plan.auth, look, across=plan.across, guard_s=5 * plan.across)
+        login = ("u", Secret(plan.password), plan.auth)
+        if plan.glance:
+            session.enter(*login, Glance(2), across=plan.across, guard_s=5 * plan.across)
+        else:
+            self._see(session.enter(*login, session.overview(), across=plan.across, guard_s=5 * plan.across))
 
     def _listing(self) -> None:
-        found = self._session.listing()
+        self._see(self._session.listing())
+
+    def _see(self, found: Listing) -> None:
         numbers = [message.number for message in found.messages]
         assert numbers == sorted(set(numbers))
         assert all(len(message.uidl or b"") <= LIMITS.uidl_bytes for message in found.messages)

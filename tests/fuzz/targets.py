@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +18,25 @@ KEPT = Path(__file__).parents[1] / "corpus" / "fuzz"
 
 @dataclass(frozen=True)
 class Target:
-    """Args: name; run: raises for a finding; most_bytes: of an input; seed: the inputs that a transcript gives."""
+    """Where inputs go.
+
+    Args:
+        name: of the target.
+        run: raises for a finding.
+        most_bytes: of an input.
+        seed: the inputs that a transcript gives.
+        more: inputs that are no transcript's.
+    """
 
     name: str
     run: Callable[[bytes], None]
     most_bytes: int
     seed: Callable[[Transcript], Iterator[bytes]]
+    more: Sequence[bytes] = ()
 
     def seeds(self) -> set[bytes]:
-        """Inputs from the transcripts."""
-        return {case[: self.most_bytes] for transcript in load_all() for case in self.seed(transcript)}
+        """What every run starts from."""
+        return {case[: self.most_bytes] for transcript in load_all() for case in self.seed(transcript)} | {*self.more}
 
     def kept(self) -> list[bytes]:
         """Inputs that earlier runs found worth keeping; in their file a line each, in Python's escapes."""
@@ -84,7 +93,7 @@ TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
         Target("connection", connection.run, 2048, _connection_seeds),
-        Target("session", session.run, 4096, _session_seeds),
+        Target("session", session.run, 4096, _session_seeds, tuple(session.scripted())),
         Target("listing", listing.run, 512, _listing_seeds),
         Target("replies", replies.run, 512, _replies_seeds),
     )
