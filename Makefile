@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.mailsluice-setup
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos simulate mutants check lint types imports locks deploy-files lock bench clean
+.PHONY: help setup demo test chaos simulate mutants fuzz check lint types imports locks deploy-files lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ simulate: setup ## so many simulated installations, with faults; exit 1 and the 
 
 mutants: setup ## plant a bug in each clause of the promise, and see the named tests catch it
 	@PYTHONPATH=tests $(BIN)/python -m mutants
+
+SECONDS ?= 600
+fuzz: setup ## made-up servers against the POP3 client, for SECONDS; exit 1 and the input if it breaks (TARGET=...)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
 check: setup ## style, types, import rules, locks, deployment files; every fault at once
 	@$(MAKE) --keep-going lint types imports locks deploy-files

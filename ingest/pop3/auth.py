@@ -24,7 +24,7 @@ from ingest.pop3.connection import Command
 # RFC 2449, 4. RFC 5034, 4: a longer AUTH goes without its initial response, which is how Microsoft 365 wants any token.
 _COMMAND_BYTES = 255
 # APOP over anything but a message id lets a man in the middle choose the digest's input (CVE-2007-1558).
-_TIMESTAMP = re.compile(rb"<[!-;=?-~]{1,128}@[!-;=?-~]{1,128}>")
+_TIMESTAMP = re.compile(rb"<[!-;=?A-~]{1,128}@[!-;=?A-~]{1,128}>")
 _TOKEN = re.compile(rb"[!-~]+")
 _STATUS_BYTES = 100
 _TODO_PASSWORD = "check the user name and the password"  # noqa: S105 - advice, not a password

@@ -17,9 +17,10 @@ from ingest.models import Listing, MessageRef
 from ingest.pop3.limits import SessionLimits
 
 # RFC 1939, 5 and 7. Several spaces, no UIDL, and more words behind a size are seen in the field.
-UIDL_LINE = re.compile(rb"^(\d{1,10}+)(?: ++([^\r\n]*+))?+\r\n", re.MULTILINE)
-LIST_LINE = re.compile(rb"^(\d{1,10}+) ++(\d{1,18}+)(?: [^\r\n]*+)?+\r\n", re.MULTILINE)
-_STAT = re.compile(rb"(\d{1,10}+)(?: ++(\d{1,18}+))?+(?: |$)")
+UIDL_LINE = rb"^(\d{1,10}+)(?: {1,64}+([^\r\n]{0,%d}+))?+\r\n"
+LIST_LINE = rb"^(\d{1,10}+) {1,64}+(\d{1,18}+)(?: [^\r\n]{0,%d}+)?+\r\n"
+_BESIDE_BYTES = 128  # no line is longer than what %d stands for and these
+_STAT = re.compile(rb"(\d{1,10}+)(?: ++(\d{1,18}+)(?= |\Z))?+(?: |\Z)")
 
 
 class NumberedLines:
@@ -27,14 +28,14 @@ class NumberedLines:
 
     Args:
         name: UIDL or LIST, for the error.
-        line: `UIDL_LINE` or `LIST_LINE`.
+        line: `UIDL_LINE` or `LIST_LINE`. It has the limit in it: where chunks end must not decide what is too long.
         limits: of the session.
     """
 
-    def __init__(self, name: str, line: re.Pattern[bytes], limits: SessionLimits) -> None:
+    def __init__(self, name: str, line: bytes, limits: SessionLimits) -> None:
         self.found: dict[int, bytes] = {}
         self._name = name
-        self._line = line
+        self._line = re.compile(line % limits.status_line_bytes, re.MULTILINE)
         self._limits = limits
         self._bytes = 0
         self._rest = b""
@@ -47,7 +48,7 @@ class NumberedLines:
         text = self._rest + chunk
         end = text.rfind(b"\r\n") + 2 if b"\r\n" in text else 0
         text, self._rest = text[:end], text[end:]
-        if len(self._rest) > self._limits.status_line_bytes:
+        if len(self._rest) > self._limits.status_line_bytes + _BESIDE_BYTES:
             raise self._failed("has an endless line")
         lines = self._line.findall(text)
         if len(lines) != text.count(b"\n"):

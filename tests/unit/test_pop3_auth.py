@@ -46,7 +46,7 @@ def test_apop_digests_the_timestamp_and_the_secret() -> None:
     assert found.commands == ((Command.APOP, (b"mrose", b"c4c9334bac560ecc979e58001b3e22fb")),)
 
 
-@pytest.mark.parametrize("greeting", [b"ready", b"ready <no-at-sign>", b"<a@\xff\xfe>", b"<a b@c>", b"<@>"])
+@pytest.mark.parametrize("greeting", [b"ready", b"ready <no-at-sign>", b"<a@\xff\xfe>", b"<a b@c>", b"<@>", b"<a@b@c>"])
 def test_apop_needs_a_message_id_in_the_greeting(greeting: bytes) -> None:
     assert timestamp(greeting) is None
     with pytest.raises(AccountMisconfigured, match="does not offer APOP"):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from ingest.errors import ListingFailed
@@ -12,7 +10,7 @@ from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, r
 LIMITS = SessionLimits()
 
 
-def found(line: re.Pattern[bytes], *chunks: bytes, limits: SessionLimits = LIMITS) -> dict[int, bytes]:
+def found(line: bytes, *chunks: bytes, limits: SessionLimits = LIMITS) -> dict[int, bytes]:
     lines = NumberedLines("UIDL" if line is UIDL_LINE else "LIST", line, limits)
     for chunk in chunks:
         lines.feed(chunk)
@@ -54,7 +52,7 @@ def test_a_line_may_come_in_pieces(at: int) -> None:
     ],
 )
 @pytest.mark.parametrize("line", [UIDL_LINE, LIST_LINE])
-def test_a_line_that_is_none_of_a_listing_fails_it(line: re.Pattern[bytes], garbage: bytes) -> None:
+def test_a_line_that_is_none_of_a_listing_fails_it(line: bytes, garbage: bytes) -> None:
     with pytest.raises(ListingFailed, match="a line that does not belong"):
         found(line, b"1 1\r\n" + garbage + b"2 2\r\n")
 
@@ -88,6 +86,22 @@ def test_an_endless_line_fails_the_listing() -> None:
         found(UIDL_LINE, b"1 " + b"x" * 5000)
 
 
+@pytest.mark.parametrize(("octets", "fails"), [(100, False), (101, True), (5000, True)])
+@pytest.mark.parametrize("line", [b"1 %b\r\n", b"1    %b\r\n"])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 10_000])
+def test_where_chunks_end_does_not_decide_what_is_too_long(
+    line: bytes, octets: int, fails: bool, chunk_bytes: int
+) -> None:
+    body = line % (b"x" * octets)
+    chunks = [body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes)]
+    limits = SessionLimits(status_line_bytes=100)
+    if fails:
+        with pytest.raises(ListingFailed):
+            found(UIDL_LINE, *chunks, limits=limits)
+    else:
+        assert found(UIDL_LINE, *chunks, limits=limits) == {1: b"x" * octets}
+
+
 @pytest.mark.timeout(30)  # quadratic, this would take hours
 @pytest.mark.parametrize("name", ["UIDL", "LIST"])
 @pytest.mark.parametrize("filler", [b" ", b"1", b"1 "])
@@ -96,7 +110,7 @@ def test_a_hostile_line_costs_no_more_than_its_length(name: str, filler: bytes) 
         found({"UIDL": UIDL_LINE, "LIST": LIST_LINE}[name], b"1 " + filler * 5_000_000 + b"\rx\r\n")
 
 
-@pytest.mark.parametrize("text", [b"", b"none", b"-1 0", b"1x 2", b"12345678901 0"])
+@pytest.mark.parametrize("text", [b"", b"none", b"-1 0", b"1x 2", b"12345678901 0", b"1\n"])
 def test_a_stat_without_a_count_fails_the_listing(text: bytes) -> None:
     with pytest.raises(ListingFailed, match="STAT"):
         read_stat(text)
@@ -104,6 +118,8 @@ def test_a_stat_without_a_count_fails_the_listing(text: bytes) -> None:
 
 def test_stat_may_say_no_more_than_the_count() -> None:
     assert (read_stat(b"3"), read_stat(b"3 900 in mailbox"), read_stat(b"3 many")) == ((3, None), (3, 900), (3, None))
+    assert read_stat(b"3 900octets") == (3, None)
+    assert read_stat(b"3 " + b"9" * 19) == (3, None)
 
 
 def test_a_listing_is_complete_where_all_three_agree() -> None:

@@ -33,6 +33,7 @@ def error(command: Command | None, text: bytes) -> IngestError:
         (b"[SYS/TEMP] mail store is down, password server too", ServerTemporary),
         (b"[SYS/PERM] your mailbox is corrupt", ServerRefused),
         (b"[AUTH] try again later", CredentialsRejected),
+        (b"[AUTH] Account exceeded pop command or bandwidth limits (Failure)", SlowDown),
         (b"Unable to lock maildrop", MaildropBusy),
         (b"maildrop already locked", MaildropBusy),
         (b"mailbox in use", MaildropBusy),
