@@ -30,7 +30,7 @@ from ingest.models import Account, Failure, MessageRef, PollReport, Tls
 from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Spool
+from ingest.ports import Dialer, Spool
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer, ReplayReport, Wanted
@@ -111,6 +111,8 @@ class House:
     draining: bool = False
     refused: list[str] = field(default_factory=list)
     lease_ttl_s: float = 60
+    dialer: Dialer = field(default_factory=lambda: TcpDialer(allowed_networks=["127.0.0.0/8"]))
+    session_limits: SessionLimits = field(default_factory=lambda: SessionLimits(read_timeout_s=5))
 
     def __post_init__(self) -> None:
         self.state = MemoryState(self.clock)
@@ -130,7 +132,7 @@ class House:
         steps = Steps(0.0)
         pipeline = pipeline or self.pipeline()
         return Poller(
-            dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
+            dialer=self.dialer,
             secrets=SecretStore(None),
             spools=spools,
             pipeline=pipeline,
@@ -140,7 +142,7 @@ class House:
             clock=self.clock,
             telemetry=self.telemetry,
             steps=steps,
-            session_limits=SessionLimits(read_timeout_s=5),
+            session_limits=self.session_limits,
             visit_limits=VisitLimits(**limits),
             cadence=Cadence(jitter=0),
             lease_ttl_s=self.lease_ttl_s,
