@@ -21,7 +21,7 @@ from ingest.simulator.log import Log
 from ingest.simulator.maildrop import Maildrop
 from ingest.simulator.past import Past
 from ingest.simulator.replies import Refused, Replies, unknown_command
-from ingest.simulator.wire import BareLineFeed, Gone, LineTooLong, Wire
+from ingest.simulator.wire import BareLineFeed, LineTooLong, Wire
 
 SASL_OCTETS = 12_288  # RFC 5034, 4: enough for every mechanism
 MAX_REFUSED_LOGINS = 3
@@ -163,7 +163,7 @@ class Login:
         if behaviour.lose_after_pass:
             self._wire.discard_input()
         if hasty and behaviour.close_after_pass:
-            raise Gone
+            self._replies.break_off()
         if hasty and behaviour.hang_after_pass:
             self._wire.discard_input()
             self._replies.ok("wait")
