@@ -169,6 +169,13 @@ class ServerTemporary(IngestError):
     fault = Fault.HOST
 
 
+class LoginsRefused(IngestError):
+    """The server refuses user name or password of many accounts at once: it is at fault, not they."""
+
+    code = "logins_refused"
+    fault = Fault.HOST
+
+
 # One message's.
 
 

@@ -47,6 +47,7 @@ class Tally:
     attachments: int = 0
     bytes: int = 0
     more: bool = False
+    window: bool = False
     drained: bool = False
 
 

@@ -87,7 +87,9 @@ class Digested:
     """A listing with the digest of each UIDL, worked out once, and only if something has to be looked up."""
 
     def __init__(self, listing: Listing) -> None:
+        self.listing = listing
         self.messages = listing.messages
+        self.count = listing.count
         self.complete = listing.complete
 
     @cached_property
@@ -110,6 +112,14 @@ class Digested:
         if not self.whole:
             return None
         return hashlib.sha256(b"\n".join(ref.uidl or b"" for ref in self.messages)).hexdigest()
+
+
+def ripens_at(listing: Digested, image: LedgerImage, *, keep_s: int | None, grace_s: float) -> float | None:
+    """When the first of the listed messages may be deleted, seconds since the epoch by the ledger's clock, if ever."""
+    if keep_s is None:
+        return None
+    stored = [r.minutes for r in image.records() if r.kind is Kind.STORED and r.uidl in listing.listed]
+    return min(stored) * SECONDS_PER_MINUTE + max(keep_s, grace_s) if stored else None
 
 
 def new_messages(listing: Digested, image: LedgerImage) -> list[MessageRef]:

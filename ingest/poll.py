@@ -14,25 +14,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ingest.errors import IngestError, LeaseLost
+from ingest.arrival import Arrival
+from ingest.breaker import login_waits, remember_refused
+from ingest.errors import CredentialsRejected, IngestError, LeaseLost, LoginsRefused
 from ingest.events.build import account_event
 from ingest.events.models import EventType
+from ingest.glance import glance_at
 from ingest.heartbeat import Heartbeat
 from ingest.isolation import Isolation
 from ingest.models import Account, AccountState, Failure, Grant, Outcome, PollReport
 from ingest.pipeline import Pipeline
-from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import Clock, Dialer, Lease, Ledger, Secrets, SpoolFactory, Telemetry
+from ingest.pop3.session import SessionLimits
+from ingest.ports import Clock, Dialer, Hosts, Lease, Ledger, Secrets, SpoolFactory, Telemetry
 from ingest.retry import Steps
 from ingest.schedule import Cadence, next_poll
-from ingest.visit import OnMessage, Visit, VisitLimits
+from ingest.visit import OnMessage, Visit, VisitLimits, settled
 
 
 class Poller:
     """Polls accounts, one call each.
 
     Args:
-        dialer, secrets, spools, pipeline, isolation: towards the server and the store.
+        dialer, secrets, hosts, spools, pipeline, isolation: towards the server and the store.
         lease, ledger: towards the state.
         clock, telemetry, steps: time, figures, seconds of patience within a step.
         session_limits, visit_limits, cadence: what a session and a visit may take, and how often to come back.
@@ -45,6 +48,7 @@ class Poller:
         *,
         dialer: Dialer,
         secrets: Secrets,
+        hosts: Hosts,
         spools: SpoolFactory,
         pipeline: Pipeline,
         isolation: Isolation,
@@ -61,6 +65,7 @@ class Poller:
     ) -> None:
         self._dialer = dialer
         self._secrets = secrets
+        self._hosts = hosts
         self._spools = spools
         self._pipeline = pipeline
         self._isolation = isolation
@@ -78,6 +83,7 @@ class Poller:
     def poll(self, account: Account, on_message: OnMessage = lambda *_: None, *, claimed: bool = False) -> PollReport:
         """Poll now, whatever the due time says; with `claimed`, only if the account still stands claimed.
 
+        Only with `claimed` a secret that the server refused waits until it may be tried again.
         Never raises: the report carries what went wrong.
         """
         started = self._clock.monotonic()
@@ -89,16 +95,20 @@ class Poller:
             except IngestError as error:
                 report = PollReport(account.id, Outcome.FAILED, failure=Failure.of(error))
             else:
-                report = self._hold(account, grant, on_message) if grant else PollReport(account.id, Outcome.BUSY)
+                report = (
+                    self._hold(account, grant, on_message, claimed=claimed)
+                    if grant
+                    else PollReport(account.id, Outcome.BUSY)
+                )
         report = replace(report, seconds=self._clock.monotonic() - started)
         self._telemetry.poll_finished(report)
         return report
 
-    def _hold(self, account: Account, grant: Grant, on_message: OnMessage) -> PollReport:
+    def _hold(self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool) -> PollReport:
         """With the lease in hand: visit, then give it back with what was learnt."""
         report, learnt = PollReport(account.id, Outcome.FAILED), grant.state
         try:
-            report, learnt = self._visit(account, grant, on_message)
+            report, learnt = self._visit(account, grant, on_message, claimed=claimed)
         except IngestError as error:
             report = replace(report, failure=Failure.of(error))
         except Exception as error:  # noqa: BLE001  # a bug must back off like any failure; its text might hold a secret
@@ -114,22 +124,41 @@ class Poller:
             return report
         return self._give_back(account, grant, report, learnt)
 
-    def _visit(self, account: Account, grant: Grant, on_message: OnMessage) -> tuple[PollReport, AccountState]:
+    def _visit(
+        self, account: Account, grant: Grant, on_message: OnMessage, *, claimed: bool
+    ) -> tuple[PollReport, AccountState]:
         token = grant.token
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
-        secret = self._secrets.resolve(account.password)
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
-        session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
+        arrival = Arrival(
+            account,
+            grant,
+            dialer=self._dialer,
+            secrets=self._secrets,
+            hosts=self._hosts,
+            clock=self._clock,
+            steps=self._steps,
+            limits=self._session_limits,
+            beat=beat,
+        )
+        mark = arrival.fetch_secret()
+        if claimed and login_waits(grant.state, mark, now=grant.now):
+            return PollReport(account.id, Outcome.WAITING), grant.state
+        number = glance_at(
+            grant.state,
+            settled(account, grant.extent, self._visit_limits),
+            now=grant.now,
+            full_listing_s=self._visit_limits.full_listing_s,
+        )
         visit: Visit | None = None
         failure: IngestError | None = None
         try:
-            session.start(tls=account.tls)
-            session.login(account.username, secret, account.auth)
+            session, seen = arrival.arrive(number)
             visit = Visit(
                 account,
                 grant,
                 session,
+                seen,
                 ledger=self._ledger,
                 pipeline=self._pipeline,
                 isolation=self._isolation,
@@ -146,8 +175,11 @@ class Poller:
         except IngestError as error:
             failure = error
         finally:
-            session.abort()  # after a clean QUIT there is nothing left to drop
-        return _report(account.id, visit, session, failure), visit.learnt if visit else grant.state
+            arrival.leave()  # after a clean QUIT there is nothing left to drop
+        learnt = visit.learnt if visit else grant.state
+        if isinstance(failure, CredentialsRejected | LoginsRefused):
+            learnt = remember_refused(learnt, mark)
+        return _report(account.id, visit, arrival, failure), replace(learnt, login_at=arrival.login_at)
 
     def _give_back(self, account: Account, grant: Grant, report: PollReport, learnt: AccountState) -> PollReport:
         now = self._clock.now()
@@ -156,7 +188,7 @@ class Poller:
             learnt,
             report,
             self._cadence,
-            now=now.timestamp(),
+            now=grant.now,
             chance=random.random(),  # noqa: S311  # spreads load, guards nothing
         )
         event = None
@@ -179,12 +211,12 @@ class Poller:
         return replace(report, next_due_s=following.due_in_s if held else None)
 
 
-def _report(account_id: str, visit: Visit | None, session: Session, failure: IngestError | None) -> PollReport:
+def _report(account_id: str, visit: Visit | None, arrival: Arrival, failure: IngestError | None) -> PollReport:
     report = PollReport(
         account_id,
         Outcome.FAILED if failure else Outcome.DONE,
-        flights=session.flights,
-        login_delay_s=session.capabilities.login_delay_s,
+        flights=arrival.flights,
+        login_delay_s=arrival.session.capabilities.login_delay_s if arrival.session else None,
         failure=Failure.of(failure) if failure else None,
     )
     if visit is None:
@@ -205,5 +237,5 @@ def _report(account_id: str, visit: Visit | None, session: Session, failure: Ing
         bytes=tally.bytes,
         committed=holding.committed,
         records=len(holding.image) if holding.image.exists else None,
-        more=tally.more,
+        more=tally.more or tally.window,
     )

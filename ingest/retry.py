@@ -2,6 +2,7 @@
 
 Rules of this room:
 - Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set.
+- One exception: a maildrop that is locked by the session that we just dropped ourselves.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import tenacity
 
-from ingest.errors import IngestError, Retry
+from ingest.errors import IngestError, MaildropBusy, Retry
 
 _FIRST_WAIT_S = 0.05
 P = ParamSpec("P")
@@ -52,6 +53,17 @@ class Steps:
             retry=tenacity.retry_if_exception(soon),
             stop=tenacity.stop_after_delay(self._seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return policy(step, *args, **kwargs)
+
+    def until_free(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a step again while it finds the maildrop busy, four times at most: its server frees it any moment."""
+        policy = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(MaildropBusy),
+            stop=tenacity.stop_after_attempt(5),
+            wait=tenacity.wait_exponential(multiplier=0.1),
             sleep=self._sleep,
             reraise=True,
         )

@@ -3,7 +3,8 @@
 Rules of this room:
 - Mail makes an account quick, idleness slow: the interval falls to its smallest on mail and grows while there is none.
 - Faults back off by whose they are: host and account in minutes and exponentially, ours shorter (the mail waits for
-  us), credentials in hours after the second refusal in a row, lest we lock the account out.
+  us), credentials in hours after the second refusal in a row, lest we lock the account out. Meanwhile the account is
+  due every few minutes, to see whether its secret is another one by now; where that can't be told, it is not.
 - What the server asked for (`after_s`) is kept at the least.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ingest.errors import CredentialsRejected, Fault, MaildropBusy, SlowDown
+from ingest.errors import ConnectionLost, CredentialsRejected, Fault, LoginsRefused, MaildropBusy, SlowDown
 from ingest.models import Account, AccountState, Failure, Outcome, PollReport
 
 
@@ -29,6 +30,8 @@ class Cadence:
     refusals_until_breaker: int = 2
     breaker_first_s: float = 6 * 3600
     breaker_s: float = 24 * 3600
+    secret_check_s: float = 300
+    host_refused_first_s: float = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,30 @@ def next_poll(
         state: what was remembered before it, with what the visit learnt.
         report: how it went.
         cadence: the policy.
-        now: seconds since the epoch, kept as the time of the last poll.
+        now: seconds since the epoch by the clock of the state, kept as the time of the last poll.
         chance: uniform in [0, 1), for the jitter.
     """
     spread = 1 - cadence.jitter * chance  # earlier, so that the interval stays what was promised
+    if report.outcome is Outcome.WAITING:  # nothing happened, so what is remembered of the last poll stays
+        return Next(_until_check(state, cadence, now=now, spread=spread), state)
     state = replace(state, last_poll=now, last_outcome=report.outcome.value)
     if report.undeleted or report.deleted:
         state = replace(state, undeleted=report.undeleted and state.undeleted + report.undeleted)
-    if report.failure is not None:
+    # A session that broke off behind something it committed made progress: the next one goes on, and bears less.
+    broke = report.failure is not None and report.failure.code == ConnectionLost.code and report.committed > 0
+    if report.failure is not None and not broke:
         return _after_failure(state, report.failure, cadence, now=now, spread=spread)
     recovered = state.failing_since is not None
-    state = replace(state, failures=0, refusals=0, failing_since=None, last_error=None)
+    state = replace(
+        state,
+        failures=0,
+        refusals=0,
+        failing_since=None,
+        last_error=None,
+        refused_mark=None,
+        login_after=None,
+        laid_to_host=0,
+    )
     smallest = float(account.poll_interval_s)
     delay = float(report.login_delay_s or 0)
     if report.outcome is Outcome.DRAINED or (report.more and report.committed):
@@ -78,11 +94,15 @@ def next_poll(
 def _after_failure(state: AccountState, failure: Failure, cadence: Cadence, *, now: float, spread: float) -> Next:
     failures = state.failures + 1
     refusals = state.refusals + (failure.code == CredentialsRejected.code)
-    failing = False
+    failing = held = False
     if failure.code == CredentialsRejected.code and refusals >= cadence.refusals_until_breaker:
         first = refusals == cadence.refusals_until_breaker
         wait = cadence.breaker_first_s if first else cadence.breaker_s
         failing = state.failing_since is None
+        held = state.refused_mark is not None
+    elif failure.code == LoginsRefused.code:
+        state = replace(state, laid_to_host=state.laid_to_host + 1)
+        wait = _doubled(cadence.host_refused_first_s, state.laid_to_host, cadence.breaker_first_s)
     elif failure.code in {MaildropBusy.code, SlowDown.code}:
         wait = cadence.fault_first_s
         failures = state.failures
@@ -97,7 +117,16 @@ def _after_failure(state: AccountState, failure: Failure, cadence: Cadence, *, n
         last_error=failure.line(failure.code),
         failing_since=now if failing else state.failing_since,
     )
-    return Next(max(wait * spread, failure.after_s or 0.0), state, failing=failing)
+    due = max(wait * spread, failure.after_s or 0.0)
+    if held:
+        state = replace(state, login_after=now + due)
+        due = _until_check(state, cadence, now=now, spread=spread)
+    return Next(due, state, failing=failing)
+
+
+def _until_check(state: AccountState, cadence: Cadence, *, now: float, spread: float) -> float:
+    """Until its secret is looked at again, or may be tried again, whichever comes first."""
+    return max(0.0, min(cadence.secret_check_s * spread, (state.login_after or now) - now))
 
 
 def _doubled(first_s: float, times: int, most_s: float) -> float:

@@ -10,15 +10,16 @@ Rules of this room:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ingest.errors import ConnectionLost, IngestError, MessageUnprocessable, ProtocolError, ServerTemporary
+from ingest.errors import ProtocolError
+from ingest.glance import delete_due, glance_mark, sight_of
 from ingest.holding import Holding
 from ingest.intake import Intake, Tally
 from ingest.isolation import Isolation
-from ingest.models import Account, AccountState, Grant, Kind, Listing, MessageRef
+from ingest.models import Account, AccountState, Grant, Kind, Listing, MessageRef, Sight
 from ingest.news import (
     Digested,
     Pruning,
@@ -28,18 +29,20 @@ from ingest.news import (
     header_digest,
     listings_seen,
     new_messages,
+    ripens_at,
     skipped_digest,
     uidl_of,
 )
 from ingest.pipeline import Pipeline
-from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
+from ingest.pop3.session import Session
 from ingest.ports import Clock, Ledger, SpoolFactory, Telemetry
+from ingest.retrieval import Retrieval
 from ingest.retry import Steps
 from ingest.seeding import Seeding
 
 OnMessage = Callable[[int, int, int], None]
 SECONDS_PER_MINUTE = 60
-_PROBE_BYTES = 64 << 10
+_WINDOW_MESSAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,15 @@ class VisitLimits:
     max_bytes: int = 1 << 30
     max_s: float = 300
     delete_grace_s: float = 3600
+    full_listing_s: float = 7200
+    glance_from: int = 32
     quarantine_attempts: int = 3
     pruning: Pruning = field(default_factory=Pruning)
+
+
+def settled(account: Account, extent: str, limits: VisitLimits) -> str:
+    """How a fingerprint ends that was taken of this ledger, and of an account that keeps its mail for so long."""
+    return f":{account.keep_s if account.keep_s is None else max(account.keep_s, limits.delete_grace_s)}:{extent}"
 
 
 class Visit:
@@ -61,6 +71,7 @@ class Visit:
     Args:
         account, grant: whose maildrop, under which lease, with what earlier polls remember.
         session: logged in.
+        seen: what its first look saw.
         ledger, pipeline, isolation, spools, clock, telemetry, steps, limits: what it works with.
         beat: keeps the lease; called while octets move; raises LeaseLost.
         draining: whether to stop after the message in hand.
@@ -72,6 +83,7 @@ class Visit:
         account: Account,
         grant: Grant,
         session: Session,
+        seen: Listing | Sight,
         *,
         ledger: Ledger,
         pipeline: Pipeline,
@@ -87,6 +99,7 @@ class Visit:
     ) -> None:
         self._account = account
         self._session = session
+        self._seen = seen
         self._pipeline = pipeline
         self._isolation = isolation
         self._spools = spools
@@ -98,20 +111,28 @@ class Visit:
         self._on_message = on_message
         self._listing = Digested(Listing((), complete=False))
         self._extent = grant.extent
-        self._known = grant.state.fingerprint
+        self._known = grant.state
+        self._now = grant.now
         self._rewritten = False
         self.holding = Holding(account.id, grant, ledger=ledger, steps=steps)
         self.tally = Tally()
-        self.learnt: AccountState = replace(grant.state, fingerprint=None)
+        self.learnt: AccountState = replace(grant.state, fingerprint=None, glance=None, delete_at=None)
 
     def run(self) -> None:
         """Do the whole visit; raises IngestError where it ends early. The caller drops the connection then."""
-        started, first_seen = self._clock.monotonic(), self._clock.now()
-        self._listing = Digested(self._session.listing())
+        first_seen = self._clock.now()
+        if isinstance(self._seen, Sight):
+            if glance_mark(self._seen) == self._known.glance:
+                self.tally.listed = self._seen.count
+                self.learnt = self._known
+                self._session.leave()
+                return
+            self._seen = self._session.listing()
+        self._listing = Digested(self._seen)
         self.tally.listed = len(self._listing.messages)
         if self._is_unchanged():
-            self.learnt = replace(self.learnt, fingerprint=self._known, listings=self._listings())
-            self._session.quit()
+            self.learnt = replace(self._known, listings=self._listings(), **self._glimpse())
+            self._session.leave()
             return
         self.holding.load()
         to_delete = deletable(
@@ -135,22 +156,43 @@ class Visit:
         self.tally.new = len(new)
         new = self._pass_by_the_large(new, intake)
         if not self._session.broken:
-            self._retrieve(new, intake, started)
+            self._retrieve(new, intake)
         stopped = self.tally.more or self.tally.drained
         self.learnt = replace(self.learnt, first_poll_done=self.learnt.first_poll_done or not stopped)
         self._leave(to_delete, intake)
-        if self.learnt.first_poll_done and not (stopped or intake.unsettled or self._left_uncovered()):
-            self.learnt = replace(self.learnt, fingerprint=self._fingerprint(self.holding.image.extent))
+        self.tally.window = self._is_window()
+        if self.learnt.first_poll_done and not (
+            stopped or to_delete or intake.unsettled or self._left_uncovered() or self.tally.window
+        ):
+            self._remember()
 
     def _is_unchanged(self) -> bool:
-        """Whether this is the listing of the last poll and the ledger still knows all of it."""
-        if self._known is None or self._account.keep_s is not None:
+        """Whether this is the listing of the last poll, the ledger still knows all of it, and no delete is due."""
+        if self._known.fingerprint is None or delete_due(self._known, self._now):
             return False
-        return self._known == self._fingerprint(self._extent)
+        return self._known.fingerprint == self._fingerprint(self._extent)
+
+    def _is_window(self) -> bool:
+        """Whether there may be more behind what was listed: some servers show a few hundred messages at a time."""
+        listing = self._listing
+        all_new = self.tally.messages == len(listing.messages) >= _WINDOW_MESSAGES
+        return self.tally.messages > 0 and (listing.count > len(listing.messages) or all_new)
+
+    def _remember(self) -> None:
+        """All that is listed has its record: what tells that nothing changed, and until when that is enough."""
+        image, limits = self.holding.image, self._limits
+        ripe = ripens_at(self._listing, image, keep_s=self._account.keep_s, grace_s=limits.delete_grace_s)
+        self.learnt = replace(
+            self.learnt, fingerprint=self._fingerprint(image.extent), delete_at=ripe, **self._glimpse()
+        )
+
+    def _glimpse(self) -> dict[str, Any]:
+        sight = sight_of(self._listing.listing, least=self._limits.glance_from)
+        return {"glance": sight and glance_mark(sight), "listed_at": self._now}
 
     def _fingerprint(self, extent: str) -> str | None:
         listing = self._listing.fingerprint()
-        return listing and f"{listing}:{extent}"
+        return listing and listing + settled(self._account, extent, self._limits)
 
     def _left_uncovered(self) -> bool:
         """Whether something listed has no record that covers it, though nothing failed: a twin's may have gone."""
@@ -160,7 +202,7 @@ class Visit:
         """The complete listings to remember; an empty one shows nothing."""
         if not self._listing.whole or not self._listing.messages:
             return self.learnt.listings
-        now = self.holding.image.now_minutes or int(self._clock.now().timestamp()) // SECONDS_PER_MINUTE
+        now = self.holding.image.now_minutes or int(self._now) // SECONDS_PER_MINUTE
         return listings_seen(self.learnt.listings, now, self._limits.pruning)
 
     # What need not be retrieved
@@ -225,119 +267,29 @@ class Visit:
 
     # What is to be retrieved
 
-    def _retrieve(self, new: list[MessageRef], intake: Intake, started: float) -> None:
-        within = self._within_budget(new)
-        self.tally.more = self.tally.more or len(within) < len(new)
-        suspects = {ref: mark for ref in within if (mark := intake.mark_of(ref, None)) and self.holding.suspects(mark)}
-        rest = [ref for ref in within if ref not in suspects]
-        refused = [(each, 0) for each in self._take(rest, intake, started)]
-        # Another one first each time: one that breaks the session must not hold up the same ones behind it for ever.
-        turn = self._clock.now().microsecond % max(1, len(suspects))
-        for ref in (*list(suspects)[turn:], *list(suspects)[:turn]):
-            if self._session.broken or self._stop(started):
-                break
-            refused += self._take_suspect(ref, suspects[ref], intake, started)
-        self._judge(refused, intake)
-
-    def _take_suspect(self, ref: MessageRef, mark: bytes, intake: Intake, started: float) -> list[tuple[Refused, int]]:
-        """Retrieve one that failed before, or that was in hand when a worker or a session came to its end."""
-        # Counted before the work: should it end us once more, it stands counted.
-        counted = self.holding.count(mark)
-        if counted > self._limits.quarantine_attempts + 1:
-            intake.failed(ref, None, MessageUnprocessable("each worker that retrieved it died"), counted=counted)
-            return []
+    def _retrieve(self, new: list[MessageRef], intake: Intake) -> None:
+        limits, batch = self._limits, self.learnt.batch
+        retrieval = Retrieval(
+            self._session,
+            self.holding,
+            self._listing,
+            intake,
+            spools=self._spools,
+            clock=self._clock,
+            tally=self.tally,
+            max_messages=min(limits.max_messages, batch or limits.max_messages),
+            max_bytes=limits.max_bytes,
+            max_s=limits.max_s,
+            max_message_bytes=limits.max_message_bytes,
+            attempts=limits.quarantine_attempts,
+            beat=self._beat,
+            draining=self._draining,
+            on_message=self._on_message,
+        )
         try:
-            return [(each, counted) for each in self._take([ref], intake, started, counted)]
-        except IngestError:  # not the message's own fault, which raises nothing
-            self.holding.uncount(mark)
-            raise
-
-    def _take(self, refs: list[MessageRef], intake: Intake, started: float, counted: int = 0) -> list[Refused]:
-        """Retrieve these and hand each to the intake; return those that the server refused."""
-        refused: list[Refused] = []
-        cap = self._limits.max_message_bytes
-        done = 0
-        self._in_hand(refs[:1], intake)
-        try:
-            with closing(self._session.retrieve(refs, self._spools, max_bytes=cap)) as retrieval:
-                for got in retrieval:
-                    done = refs.index(got.ref, done) + 1  # a temporary refusal comes behind all others
-                    following = refs[done] if done < len(refs) else None
-                    match got:
-                        case Retrieved(ref, spool):
-                            with closing(spool):
-                                intake.take(ref, spool, following=following, counted=counted)
-                        case Refused():
-                            refused.append(got)
-                        case TooLarge(ref, head):
-                            intake.skip(ref, head, f"more octets came than the cap of {cap}")
-                            self.tally.more = True  # the session is spent; the others come in the next one
-                    self._on_message(done, len(refs), self.tally.bytes)
-                    self._beat()
-                    if done < len(refs):
-                        if self._stop(started):
-                            break
-                        self._in_hand(refs[done : done + 1], intake)
-        except (ConnectionLost, ProtocolError):
-            # At the next one: it is a suspect from here on, so that it comes behind all others, and counts nothing.
-            for ref in refs[done : done + 1]:
-                self.holding.suspect(intake.mark_of(ref, None))
-            raise
-        return refused
-
-    def _in_hand(self, refs: Sequence[MessageRef], intake: Intake) -> None:
-        """Mark what comes next, if it has a mark before it is retrieved."""
-        for ref in refs:
-            if (mark := intake.mark_of(ref, None)) is not None:
-                self.holding.take_in_hand(mark)
-
-    def _within_budget(self, new: list[MessageRef]) -> list[MessageRef]:
-        """As many as one poll may take, and those besides that have their record but must be looked at once more.
-
-        Those are under a UIDL that is listed more often than it is covered; without UIDLs perhaps all.
-        """
-        unnamed = any(ref.uidl is None for ref in new)
-        image = self.holding.image
-        names = {uidl_of(ref) for ref in new if ref.uidl is not None}
-        most = self._limits.max_messages + sum(map(image.covering, names)) + (len(image) if unnamed else 0)
-        octets = 0
-        for count, ref in enumerate(new):
-            octets += ref.size
-            if count >= most or (count and octets > self._limits.max_bytes and not unnamed):
-                return new[:count]
-        return new
-
-    def _stop(self, started: float) -> bool:
-        # Not before anything was committed: without UIDLs what is known is read first, each time anew.
-        late = self.holding.committed > 0 and self._clock.monotonic() - started > self._limits.max_s
-        self.tally.drained = self._draining()
-        self.tally.more = self.tally.more or late
-        return self.tally.drained or late
-
-    def _judge(self, refused: Sequence[tuple[Refused, int]], intake: Intake) -> None:
-        """One message refused is its own fault; all of several is the server's, unless it hands over another one."""
-        if len(refused) > 1 and not self.tally.messages and not self._hands_over_another(refused, intake):
-            for each, counted in refused:
-                if counted:
-                    self.holding.uncount(intake.mark_of(each.ref, None) or b"")
-            raise ServerTemporary(f"{len(refused)} messages refused and none handed over: {refused[0][0].error.what}")
-        for each, counted in refused:
-            intake.failed(each.ref, None, each.error, counted=counted)
-
-    def _hands_over_another(self, refused: Sequence[tuple[Refused, int]], intake: Intake) -> bool:
-        """Whether the server hands over a small message that is known. Without QUIT afterwards: it changes nothing."""
-        those = {each.ref.number for each, _ in refused}
-        probe = next((r for r in self._listing.messages if r.number not in those and r.size <= _PROBE_BYTES), None)
-        if probe is None or self._session.broken:
-            return False
-        intake.must_abort = True
-        handed = False
-        with closing(self._session.retrieve([probe], self._spools, max_bytes=_PROBE_BYTES)) as retrieval:
-            for got in retrieval:
-                if isinstance(got, Retrieved):
-                    got.spool.close()
-                    handed = True
-        return handed
+            retrieval.run(new)
+        finally:
+            self.learnt = replace(self.learnt, batch=retrieval.bears or batch)
 
     # Leaving
 
@@ -348,14 +300,17 @@ class Visit:
             self._session.abort()
             self._write_down({})
             return
+        if to_delete and not self._session.same(to_delete):
+            raise ProtocolError("the server renumbered its messages within the session, so nothing can be deleted")
         if to_delete:
             self.holding.rewrite(deleting(self.holding.image, to_delete))
         if to_delete or self.tally.messages:
             # What QUIT makes final must be where a failover finds it.
             self.holding.settle()
             self._beat()
-        deleted = self._session.delete(to_delete) if to_delete else []
-        confirmed = self._session.quit()
+        deleted, confirmed = self._session.delete_and_quit(to_delete)
+        if confirmed and self.learnt.batch and self.tally.messages >= self.learnt.batch:
+            self.learnt = replace(self.learnt, batch=self.learnt.batch + 1)
         self.tally.deleted = len(deleted) if confirmed else 0
         self.tally.undeleted += len(to_delete) - self.tally.deleted
         gone = {ref.number for ref in deleted}

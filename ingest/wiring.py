@@ -13,31 +13,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
 
 from ingest.accounts import Changes
 from ingest.adapters import confined
 from ingest.adapters.child import ChildProcess
 from ingest.adapters.clock import SystemClock
-from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.redis_accounts import RedisAccounts
 from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
 from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_hosts import RedisHosts
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_room import StreamRoom
 from ingest.adapters.redis_schedule import RedisSchedule
-from ingest.adapters.s3_store import S3Store, s3_client
 from ingest.adapters.secrets import SecretStore
 from ingest.adapters.spool import Spools
+from ingest.adapters.stores import open_store
 from ingest.adapters.tcp import TcpDialer
 from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.applying import apply_accounts
 from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError, IngestError, StateUnavailable
+from ingest.finding import Finder
 from ingest.isolation import Isolation
 from ingest.models import Failure
 from ingest.news import Pruning
@@ -51,8 +51,10 @@ from ingest.ports import (
     Dialer,
     Dispatcher,
     EventLog,
+    Hosts,
     Lease,
     Ledger,
+    Names,
     ObjectStore,
     Refusals,
     Schedule,
@@ -132,6 +134,10 @@ class Services:
         return RedisLease(self.state, self.keys, ttl_s=settings.lease_ttl_s, claim_ttl_s=settings.claim_ttl_s)
 
     @once
+    def hosts(self) -> Hosts:
+        return RedisHosts(self.state, self.keys, self.clock)
+
+    @once
     def ledger(self) -> Ledger:
         settings = self.settings
         return RedisLedger(
@@ -142,10 +148,7 @@ class Services:
             min_replicas=settings.min_replicas,
             settle_s=settings.redis_timeout_s / 2,
             make_room=StreamRoom(
-                self.state,
-                self.keys,
-                max_bytes=settings.stream_max_bytes,
-                retention_s=settings.events_retention_s,
+                self.state, self.keys, max_bytes=settings.stream_max_bytes, retention_s=settings.events_retention_s
             ).make_room,
         )
 
@@ -165,7 +168,7 @@ class Services:
 
     @once
     def store(self) -> ObjectStore:
-        store = _object_store(self.settings)
+        store = open_store(self.settings)
         self._closing.append(store.close)
         return store
 
@@ -215,7 +218,23 @@ class Services:
 
     @once
     def checker(self) -> Checker:
-        return Checker(dialer=self.dialer, secrets=self.secrets, clock=self.clock, session_limits=self.session_limits)
+        return Checker(
+            dialer=self.dialer,
+            secrets=self.secrets,
+            clock=self.clock,
+            session_limits=self.session_limits,
+            max_message_bytes=self.settings.max_message_bytes,
+        )
+
+    @once
+    def names(self) -> Names:
+        from ingest.adapters.dns import DnsNames  # noqa: PLC0415 - takes 0.1 s, and one command needs it
+
+        return DnsNames(lifetime_s=self.settings.connect_timeout_s)
+
+    @once
+    def finder(self) -> Finder:
+        return Finder(names=self.names, dialer=self.dialer, clock=self.clock, session_limits=self.session_limits)
 
     @once
     def poller(self) -> Poller:
@@ -223,6 +242,7 @@ class Services:
         return Poller(
             dialer=self.dialer,
             secrets=self.secrets,
+            hosts=self.hosts,
             spools=self.spools,
             pipeline=self.pipeline,
             isolation=self.isolation,
@@ -233,6 +253,7 @@ class Services:
             steps=self.steps,
             session_limits=self.session_limits,
             visit_limits=VisitLimits(
+                full_listing_s=settings.full_listing_s,
                 max_message_bytes=settings.max_message_bytes,
                 max_messages=settings.poll_max_messages,
                 max_bytes=settings.poll_max_bytes,
@@ -383,16 +404,3 @@ def answer_isolated() -> NoReturn:
 def start_embedded_redis(directory: Path) -> EmbeddedRedis:
     """A Redis of our own for one machine, its data in this directory."""
     return EmbeddedRedis(directory)
-
-
-def _object_store(settings: Settings) -> ObjectStore:
-    url = settings.require_storage()
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return DirectoryStore(Path(unquote(parts.path)))
-    client = s3_client(
-        connect_timeout_s=settings.store_connect_timeout_s,
-        read_timeout_s=settings.store_read_timeout_s,
-        connections=settings.worker_threads,
-    )
-    return S3Store(client, parts.netloc, parts.path.strip("/"))

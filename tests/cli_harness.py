@@ -10,10 +10,9 @@ from click.testing import CliRunner, Result
 
 from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_state import MemoryAccounts, MemoryLedger, MemorySchedule, MemoryState
-from ingest.check import AccountCheck
 from ingest.cli.main import mailsluice
 from ingest.errors import IngestError
-from ingest.models import Account, Capabilities, Outcome, PollReport
+from ingest.models import Account, AccountCheck, Capabilities, Outcome, PollReport, UidlForm, Uidls
 from ingest.settings import Settings
 from ingest.wiring import Services, build
 
@@ -49,12 +48,20 @@ class ScriptedPoller:
         return AccountCheck(
             host=account.host,
             port=account.port,
+            tls=account.tls,
             tls_version="TLSv1.3",
             certificate_not_after=datetime(2027, 1, 31, tzinfo=UTC),
+            greeting="ready",
+            apop=False,
             capabilities=Capabilities(known=True, names=frozenset({"UIDL", "PIPELINING"}), login_delay_s=60),
+            capabilities_after_login=None,
             messages=3,
             octets=4096,
-            uidl_form="00000001",
+            complete=True,
+            uidls=Uidls(UidlForm.OPAQUE, "0000000163a1"),
+            largest_bytes=2048,
+            too_large=0,
+            login_s=0.04,
             round_trip_s=0.02,
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_hosts import MemoryHosts
 from ingest.adapters.memory_state import (
     MemoryAccounts,
     MemoryLease,
@@ -113,11 +114,13 @@ class House:
     lease_ttl_s: float = 60
     dialer: Dialer = field(default_factory=lambda: TcpDialer(allowed_networks=["127.0.0.0/8"]))
     session_limits: SessionLimits = field(default_factory=lambda: SessionLimits(read_timeout_s=5))
+    secret_key: str | None = None
 
     def __post_init__(self) -> None:
         self.state = MemoryState(self.clock)
         self.lease = MemoryLease(self.state, ttl_s=self.lease_ttl_s, claim_ttl_s=120)
         self.ledger = MemoryLedger(self.state)
+        self.hosts = MemoryHosts(self.clock)
         self.refusals = MemoryRefusals(self.state)
         self.schedule = MemorySchedule(self.state, claim_ttl_s=120)
         self.registry = MemoryAccounts(self.state)
@@ -133,7 +136,8 @@ class House:
         pipeline = pipeline or self.pipeline()
         return Poller(
             dialer=self.dialer,
-            secrets=SecretStore(None),
+            secrets=SecretStore(self.secret_key),
+            hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,
             isolation=isolation or InProcess(pipeline),
@@ -212,12 +216,22 @@ class House:
         self.schedule.add(["a"])
 
     def poll(
-        self, poller: Poller | None = None, *, account: Mapping[str, Any] | None = None, **limits: float
+        self,
+        poller: Poller | None = None,
+        *,
+        account: Mapping[str, Any] | None = None,
+        claimed: bool = False,
+        **limits: float,
     ) -> PollReport:
-        """One poll; the server has noticed before it that the last session is over, and so frees the maildrop."""
+        """One poll; the server has noticed before it that the last session is over, and so frees the maildrop.
+
+        A claimed one is due by then, and a tick has claimed it.
+        """
         self.account = replace(self.account, **(account or {}))
         assert self.server.wait_idle(5)
-        return (poller or self.poller(**limits)).poll(self.account)
+        if claimed:
+            assert self.schedule.claim(1) == ["a"]
+        return (poller or self.poller(**limits)).poll(self.account, claimed=claimed)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(event.json) for event in self.state.events]

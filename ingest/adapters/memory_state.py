@@ -72,7 +72,9 @@ class MemoryLease:
             if account_id in state.in_hand:  # its holder died
                 suspects.setdefault(state.in_hand.pop(account_id), 0)
             extent = extent_of(value[:HEADER_BYTES], len(value))
-            return Grant(token, state.states.get(account_id, _FRESH), extent, dict(suspects))
+            found, now = state.states.get(account_id, _FRESH), state.now()
+            state.states[account_id] = replace(found, login_at=now)  # until the holder says otherwise
+            return Grant(token, found, extent, now, dict(suspects))
 
     def renew(self, account_id: str, token: str) -> None:
         with self._state.lock:
@@ -247,7 +249,16 @@ class MemorySchedule:
         for id_ in ids:
             state = self._state.states.get(id_, _FRESH)
             self._state.states[id_] = replace(
-                state, failures=0, refusals=0, interval_s=None, failing_since=None, last_error=None, fingerprint=None
+                state,
+                failures=0,
+                refusals=0,
+                interval_s=None,
+                failing_since=None,
+                last_error=None,
+                fingerprint=None,
+                refused_mark=None,
+                login_after=None,
+                laid_to_host=0,
             )
         self.set_due(ids, 0)
 

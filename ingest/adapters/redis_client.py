@@ -23,6 +23,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from ingest.errors import ConfigurationError, IngestError, StateFull, StateRefused, StateUnavailable
+from ingest.models import Place
 
 Client = redis.Redis
 DEFAULT_SENTINEL_PORT = 26379
@@ -172,6 +173,10 @@ class Keys:
 
     def of_shard(self, kind: str, shard: int) -> str:
         return f"{self._prefix}:{{s{shard}}}:{kind}"
+
+    def of_place(self, place: Place, kind: str = "") -> str:
+        """All keys of one place carry its own hash tag."""
+        return f"{self._prefix}:host:{{{place.host}:{place.port}:{place.tls}}}" + (kind and f":{kind}")
 
     @property
     def accounts(self) -> str:

@@ -32,11 +32,13 @@ if ARGV[5] == '1' and due % 1 == 0 then return false end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
 {_NOW}
 redis.call('ZADD', KEYS[2], 'XX', math.max(math.floor(due), now + ARGV[4]), ARGV[3])
+redis.call('HSET', KEYS[3], 'login_at', string.format('%.3f', now / 1000))  -- until the holder says otherwise
 if in_hand then  -- its holder died
   redis.call('HSETNX', KEYS[5], in_hand, 0)
   redis.call('HDEL', KEYS[5], 'in hand')
 end
 found[4] = redis.call('HGETALL', KEYS[5])
+found[5] = now
 return found
 """
 _RENEW = f"""#!lua flags=allow-oom
@@ -104,11 +106,12 @@ class RedisLease:
             )
         if found is None:
             return None
-        fields, header, length, suspects = found
+        fields, header, length, suspects, now_ms = found
         return Grant(
             token,
             decode_state(dict(zip(fields[::2], fields[1::2], strict=True))),
             extent_of(header, length),
+            now_ms / 1000,
             {digest: int(count) for digest, count in zip(suspects[::2], suspects[1::2], strict=True)},
         )
 

@@ -33,7 +33,17 @@ for _, id in ipairs(ARGV) do
   if due % 1 ~= 0 then redis.call('ZADD', KEYS[1], 'XX', 0, id) end
 end
 """
-_RESET_FIELDS = ("failures", "refusals", "interval_s", "failing_since", "last_error", "fingerprint")
+_RESET_FIELDS = (
+    "failures",
+    "refusals",
+    "interval_s",
+    "failing_since",
+    "last_error",
+    "fingerprint",
+    "refused_mark",
+    "login_after",
+    "laid_to_host",
+)
 
 
 class RedisSchedule:

@@ -34,6 +34,9 @@ def encode_state(state: AccountState) -> dict[str, str]:
         "delete_at": "" if state.delete_at is None else f"{state.delete_at:.3f}",
         "batch": "" if state.batch is None else str(state.batch),
         "login_at": "" if state.login_at is None else f"{state.login_at:.3f}",
+        "refused_mark": state.refused_mark or "",
+        "login_after": "" if state.login_after is None else f"{state.login_after:.3f}",
+        "laid_to_host": str(state.laid_to_host),
     }
 
 
@@ -66,6 +69,9 @@ def decode_state(fields: Mapping[bytes, bytes]) -> AccountState:
         delete_at=number("delete_at"),
         batch=int(number("batch") or 0) or None,
         login_at=number("login_at"),
+        refused_mark=text.get("refused_mark") or None,
+        login_after=number("login_after"),
+        laid_to_host=int(number("laid_to_host") or 0),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import errno
+import hmac
 import os
 import stat
 
@@ -21,6 +22,8 @@ from ingest.models import Secret
 
 _FILE_LIMIT_BYTES = 65_536
 _KEY_BYTES = 32
+_MARKING = b"mailsluice: marks of refused secrets"  # a key of its own for each use
+_MARK_DIGITS = 16
 _HOW = "`openssl rand -base64 32` makes one"
 
 
@@ -33,7 +36,9 @@ class SecretStore:
     """
 
     def __init__(self, secret_key: str | None) -> None:
-        self._fernet = None if secret_key is None else Fernet(_fernet_key(secret_key))
+        key = None if secret_key is None else _fernet_key(secret_key)
+        self._fernet = None if key is None else Fernet(key)
+        self._marking = None if key is None else hmac.digest(base64.urlsafe_b64decode(key), _MARKING, "sha256")
 
     def resolve(self, reference: str) -> Secret:
         scheme, colon, rest = reference.partition(":")
@@ -52,6 +57,12 @@ class SecretStore:
         if self._fernet is None:
             raise ConfigurationError([f"MAILSLUICE_SECRET_KEY: not set, but a literal password is to be kept; {_HOW}"])
         return f"sealed:{self._fernet.encrypt(literal.encode()).decode()}"
+
+    def mark(self, account_id: str, secret: Secret) -> str | None:
+        if self._marking is None:
+            return None
+        text = account_id.encode() + b"\0" + secret.reveal().encode()
+        return hmac.digest(self._marking, text, "sha256").hex()[:_MARK_DIGITS]
 
     def _unseal(self, token: str) -> Secret:
         if self._fernet is None:

@@ -57,7 +57,7 @@ class LogTelemetry:
             self._log.warning(
                 "poll", **figures, code=failure.code, fault=failure.fault.value, what=failure.what, todo=failure.todo
             )
-        elif report.new or report.deleted or report.outcome is not Outcome.DONE:
+        elif report.new or report.deleted or report.outcome not in {Outcome.DONE, Outcome.WAITING}:
             self._log.info("poll", **figures)
         else:
             self._log.debug("poll", **figures)

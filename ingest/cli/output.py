@@ -21,11 +21,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ingest.check import AccountCheck
+from ingest.advice import Advice, Severity
 from ingest.models import Outcome, PollReport
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 _WIDE = 10_000
+_SEVERITIES = {Severity.WRONG: "bold red", Severity.CARE: "yellow", Severity.NOTE: "cyan"}
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -126,12 +127,15 @@ def report_line(report: PollReport) -> str:
     return f"{report.account}: {report.outcome}, {report.listed} listed, {report.new} new: " + ", ".join(figures)
 
 
-def check_line(check: AccountCheck) -> str:
-    """What a login found, for a person."""
-    return (
-        f"{check.host}:{check.port}, {check.tls_version or 'plaintext'}, {check.messages} messages, "
-        f"{size(check.octets)}, {check.round_trip_s * 1000:.0f} ms a round trip"
-    )
+def advice_lines(advice: Iterable[Advice]) -> None:
+    """Advice, an item a paragraph: how much it matters, what is so, and below it what to do."""
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    shown.add_column()
+    shown.add_column(overflow="fold")
+    for item in advice:
+        shown.add_row(Text(item.severity, _SEVERITIES[item.severity]), Text(clean(item.line)))
+        shown.add_row("", Text(f"→ {clean(item.todo)}", "dim"))
+    _print(shown)
 
 
 def size(octets: int) -> str:

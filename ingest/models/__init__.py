@@ -6,13 +6,15 @@ Rules of this room:
 """
 
 from ingest.models.account import Account, Auth, Place, Secret, Tls
+from ingest.models.check import AccountCheck, UidlForm, Uidls
 from ingest.models.message import Address, Body, Defect, Envelope, ParsedMessage, Part, StoredPart
-from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef
+from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef, Sight
 from ingest.models.report import Failure, Outcome, PollReport
 from ingest.models.state import AccountState, Grant, Kind, OutgoingEvent, Record, Refusal, StreamEntry
 
 __all__ = [
     "Account",
+    "AccountCheck",
     "AccountState",
     "Address",
     "Auth",
@@ -35,7 +37,10 @@ __all__ = [
     "Record",
     "Refusal",
     "Secret",
+    "Sight",
     "StoredPart",
     "StreamEntry",
     "Tls",
+    "UidlForm",
+    "Uidls",
 ]

@@ -52,7 +52,22 @@ class MessageRef:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One session's view of a maildrop. `complete` means that UIDL, LIST and STAT agree on the count."""
+    """One session's view of a maildrop. `complete` means that UIDL, LIST and STAT agree on the count.
+
+    `count` and `octets` are what STAT said; octets is None where it did not.
+    """
 
     messages: tuple[MessageRef, ...]
     complete: bool
+    count: int = 0
+    octets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a glance saw of a maildrop: STAT's count and octets, and the UIDL of one message (None: it has none)."""
+
+    count: int
+    octets: int | None
+    number: int
+    uidl: bytes | None

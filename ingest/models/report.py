@@ -31,7 +31,8 @@ class Outcome(enum.StrEnum):
     """How a poll ended.
 
     BUSY: another poller holds the lease, or took the claim that a late task was for; no failure. DRAINED: asked to
-    stop.
+    stop. WAITING: the server refused the secret, it is still the same, and it is not time to try it again, so the
+    server was left alone; only of polls that a claim began.
     """
 
     DONE = "done"
@@ -39,6 +40,7 @@ class Outcome(enum.StrEnum):
     PAUSED = "paused"
     UNKNOWN = "unknown"
     DRAINED = "drained"
+    WAITING = "waiting"
     FAILED = "failed"
 
 

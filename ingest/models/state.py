@@ -68,6 +68,10 @@ class AccountState:
     `listed_at`: when the last complete listing was seen; `delete_at`: when the next delete is due, if any is; both in
     seconds since the epoch. `batch`: how many messages a session bears, where it was found to break off. `login_at`:
     when the last login was tried, seconds since the epoch by the clock of the state.
+
+    `refused_mark` tells the secret that was refused last from others (`Secrets.mark`); until `login_after`, seconds
+    since the epoch by the clock of the state, it is not tried again. `laid_to_host`: how often since the last good
+    login a refused login was taken for the host's fault.
     """
 
     failures: int = 0
@@ -87,19 +91,24 @@ class AccountState:
     delete_at: float | None = None
     batch: int | None = None
     login_at: float | None = None
+    refused_mark: str | None = None
+    login_after: float | None = None
+    laid_to_host: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A lease: its fencing token (128 random bits), and what the account was like when it was given.
 
-    `extent` changes with every change of the ledger: its generation and length, as text. `suspects` are messages that
-    failed before or were in hand when an earlier holder died: how often each failed, by the digest that marks it.
+    `extent` changes with every change of the ledger: its generation and length, as text. `now`: when it was given, by
+    the clock of the state, in seconds since the epoch; `state.login_at` is of the poll before. `suspects` are messages
+    that failed before or were in hand when an earlier holder died: how often each failed, by the digest that marks it.
     """
 
     token: str
     state: AccountState
     extent: str
+    now: float
     suspects: Mapping[bytes, int] = field(default_factory=dict)
 
 

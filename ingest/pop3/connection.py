@@ -33,6 +33,7 @@ class Command(enum.Enum):
     PASS = b"PASS"
     APOP = b"APOP"
     AUTH = b"AUTH"
+    UTF8 = b"UTF8"
     STAT = b"STAT"
     UIDL = b"UIDL"
     LIST = b"LIST"
@@ -77,6 +78,7 @@ TABLE: Mapping[State, Mapping[Command, Leads]] = {
     State.AUTHORIZATION: {
         Command.CAPA: _AUTHORIZATION,
         Command.STLS: Leads(State.HANDSHAKE, State.AUTHORIZATION),
+        Command.UTF8: _AUTHORIZATION,
         Command.USER: Leads(State.IDENTIFIED, State.AUTHORIZATION),
         Command.APOP: _LOGIN,
         Command.AUTH: _LOGIN,
@@ -104,7 +106,8 @@ TABLE: Mapping[State, Mapping[Command, Leads]] = {
 }
 
 # After PASS another process may take over and lose what was sent behind it; STLS and AUTH forbid it (RFC 2595, 5034).
-BARRIERS = frozenset({Command.STLS, Command.PASS, Command.APOP, Command.AUTH, Command.QUIT})
+_HANDOVERS = frozenset({Command.PASS, Command.APOP})
+BARRIERS = frozenset({Command.STLS, Command.AUTH, Command.QUIT}) | _HANDOVERS
 _BODIED = frozenset({Command.CAPA, Command.RETR, Command.TOP})
 _BODIED_WITHOUT_ARGUMENT = frozenset({Command.UIDL, Command.LIST})
 
@@ -165,10 +168,15 @@ class Connection:
     Args:
         status_line_bytes: longest status line.
         clean: turns a server's octets into text that may be shown.
+
+    Attributes:
+        state: where it stands.
+        across_login: PASS and APOP are no barriers: this server is known, or tried, to keep what is sent behind them.
     """
 
     def __init__(self, *, status_line_bytes: int, clean: Callable[[bytes], str]) -> None:
         self.state = State.GREETING
+        self.across_login = False
         self._buffer = LineBuffer(status_line_bytes)
         self._clean = clean
         self._sent: deque[_Sent] = deque()
@@ -200,7 +208,7 @@ class Connection:
         leads = TABLE[state].get(command)
         if leads is None or self.state is State.CLOSED:
             raise IllegalCommand(f"{command.name} in state {state.name}")
-        if self._sent and self._sent[-1].command in BARRIERS:
+        if self._sent and self._bars(self._sent[-1].command):
             raise IllegalCommand(f"{command.name} before the reply to {self._sent[-1].command.name}")
         if not self._sent and len(self._buffer):
             self.close()
@@ -260,6 +268,9 @@ class Connection:
         self._sent.clear()
         self._in_body = self._challenged = False
 
+    def _bars(self, command: Command) -> bool:
+        return command in BARRIERS and not (self.across_login and command in _HANDOVERS)
+
     def _body_event(self) -> Event | None:
         chunk = self._buffer.data()
         if chunk is None:
@@ -290,7 +301,10 @@ class Connection:
             self._challenged = True
             return Challenge(line[3 if _is_ok(line) else 1 :].strip())
         ok, text = self._status(line)
-        self.state = sent.leads.granted if ok else sent.leads.refused
+        if sent.command in TABLE[self.state]:
+            self.state = sent.leads.granted if ok else sent.leads.refused
+        elif ok:  # it was sent behind a login that was refused
+            raise ProtocolError(f"the server granted {sent.command.name} without a login")
         self._in_body = ok and sent.bodied
         if not self._in_body:
             self._sent.popleft()

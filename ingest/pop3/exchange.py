@@ -56,6 +56,7 @@ class Exchange:
         self._limits = limits
         self._on_progress = on_progress
         self._flight_of: deque[int] = deque()
+        self._most_silence_s = limits.read_timeout_s
         self._waited_s = 0.0
         self._window_began = (0.0, 0)
 
@@ -71,6 +72,15 @@ class Exchange:
         finally:
             if self._owed() or self._connection.state is State.CLOSED:
                 self.give_up()
+
+    @contextmanager
+    def impatient(self, most_s: float) -> Iterator[None]:
+        """Within it no silence may last longer than this; 0 sets no limit of its own."""
+        self._most_silence_s = most_s or self._limits.read_timeout_s
+        try:
+            yield
+        finally:
+            self._most_silence_s = self._limits.read_timeout_s
 
     def give_up(self) -> None:
         """From here on nothing more is sent or read."""
@@ -129,6 +139,17 @@ class Exchange:
             if isinstance(event, Data):
                 yield event.chunk
 
+    def head(self, most_bytes: int, dropped_bytes: int = 0) -> tuple[bytes, bool]:
+        """The body of the last reply, cut at a limit; False if more came than is dropped: then the exchange is over."""
+        body, came = bytearray(), 0
+        for chunk in self.body():
+            body += chunk[: most_bytes - len(body)]
+            came += len(chunk)
+            if came > most_bytes + dropped_bytes:
+                self.give_up()
+                return bytes(body), False
+        return bytes(body), True
+
     def event(self) -> Event:
         """The next event, waited for within the deadlines."""
         try:
@@ -180,7 +201,7 @@ class Exchange:
         left_s = deadline_s - self._waited_s
         if left_s <= 0:
             raise ConnectionLost(f"the session's deadline of {deadline_s:.0f} s passed")
-        return min(self._limits.read_timeout_s, left_s)
+        return min(self._most_silence_s, left_s)
 
     def _check_rate(self) -> None:
         since_s, since_bytes = self._window_began

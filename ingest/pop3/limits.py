@@ -18,6 +18,7 @@ class SessionLimits:
         deadline_bytes_per_s: the deadline grows by a second for each so many octets received.
         min_bytes: octets that must arrive in each `min_bytes_window_s` of waiting for the body of a reply.
         min_bytes_window_s: see `min_bytes`; together 1 KiB/s over 30 s.
+        login_guard_s: longest silence behind a good login where it is tried whether the server keeps what came along.
         status_line_bytes: longest status line, and longest line of a listing.
         listing_lines: most lines of a UIDL or LIST reply.
         listing_bytes: most octets of a UIDL or LIST reply.
@@ -34,6 +35,7 @@ class SessionLimits:
     deadline_bytes_per_s: int = 64 * KIB
     min_bytes: int = 30 * KIB
     min_bytes_window_s: float = 30
+    login_guard_s: float = 3
     status_line_bytes: int = 4 * KIB
     listing_lines: int = 1_000_000
     listing_bytes: int = 64 * MIB

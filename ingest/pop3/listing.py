@@ -19,7 +19,7 @@ from ingest.pop3.limits import SessionLimits
 # RFC 1939, 5 and 7. Several spaces, no UIDL, and more words behind a size are seen in the field.
 UIDL_LINE = re.compile(rb"^(\d{1,10}+)(?: ++([^\r\n]*+))?+\r\n", re.MULTILINE)
 LIST_LINE = re.compile(rb"^(\d{1,10}+) ++(\d{1,18}+)(?: [^\r\n]*+)?+\r\n", re.MULTILINE)
-_COUNT = re.compile(rb"(\d{1,10}+)(?: |$)")
+_STAT = re.compile(rb"(\d{1,10}+)(?: ++(\d{1,18}+))?+(?: |$)")
 
 
 class NumberedLines:
@@ -67,19 +67,27 @@ class NumberedLines:
         return ListingFailed(f"the reply to {self._name} {how}")
 
 
-def count_in_stat(text: bytes) -> int:
-    """Messages in the reply to STAT; ListingFailed."""
-    count = _COUNT.match(text)
-    if count is None:
+def read_stat(text: bytes) -> tuple[int, int | None]:
+    """Messages and octets in the reply to STAT, None where it has no octets; ListingFailed."""
+    stat = _STAT.match(text)
+    if stat is None:
         raise ListingFailed("the reply to STAT has no count")
-    return int(count[1])
+    return int(stat[1]), int(stat[2]) if stat[2] else None
 
 
-def assemble(count: int, uidls: Mapping[int, bytes] | None, sizes: Mapping[int, bytes], *, uidl_bytes: int) -> Listing:
+def assemble(
+    count: int,
+    octets: int | None,
+    uidls: Mapping[int, bytes] | None,
+    sizes: Mapping[int, bytes],
+    *,
+    uidl_bytes: int,
+) -> Listing:
     """Put the three together.
 
     Args:
-        count: what STAT said.
+        count: messages, as STAT said.
+        octets: of all of them, as STAT said, if it did.
         uidls: UIDL by number; None where the server has no UIDL.
         sizes: decimal octets by number.
         uidl_bytes: a longer UIDL counts as none.
@@ -93,4 +101,4 @@ def assemble(count: int, uidls: Mapping[int, bytes] | None, sizes: Mapping[int, 
         messages.append(
             MessageRef(number, int(sizes.get(number, 0)), uidl if uidl and len(uidl) <= uidl_bytes else None)
         )
-    return Listing(tuple(messages), complete=agree and count == len(messages))
+    return Listing(tuple(messages), complete=agree and count == len(messages), count=count, octets=octets)

@@ -10,31 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ingest.errors import (
-    ConnectionLost,
-    IngestError,
-    ListingFailed,
-    MessageRefused,
-    ProtocolError,
-    ServerRefused,
-    ServerTemporary,
-    TlsNotOffered,
-)
-from ingest.models import Auth, Capabilities, Listing, MessageRef, Secret, Tls
-from ingest.pop3.auth import plan_login
-from ingest.pop3.capabilities import UNKNOWN, parse_capabilities
-from ingest.pop3.connection import Challenge, Command, Connection, Greeting, IllegalCommand, Reply
+from ingest.errors import IngestError, MessageRefused, ServerTemporary
+from ingest.models import Auth, Capabilities, HostProfile, Listing, MessageRef, Secret, Sight, Tls
+from ingest.pop3.authorization import Authorization
+from ingest.pop3.connection import Command, Connection, IllegalCommand, Reply
 from ingest.pop3.exchange import Exchange, Request
-from ingest.pop3.limits import KIB, MIB, SessionLimits
-from ingest.pop3.listing import LIST_LINE, UIDL_LINE, NumberedLines, assemble, count_in_stat
-from ingest.pop3.replies import Cleaner, refusal
+from ingest.pop3.limits import MIB, SessionLimits
+from ingest.pop3.looks import Glance, Look, Overview
+from ingest.pop3.replies import Cleaner
 from ingest.ports import ByteStream, Clock, Spool, SpoolFactory
 
 __all__ = ["Refused", "Retrieved", "Session", "SessionLimits", "TooLarge"]
 
 HEAD_BYTES = MIB
-CAPABILITIES_BYTES = 64 * KIB
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,9 @@ class Session:
         clock: measures the waits.
         limits: of this session.
         on_progress: called whenever octets arrived.
+
+    Attributes:
+        uidl, top: False where the server refused UIDL or TOP, now or in an earlier session.
     """
 
     def __init__(
@@ -85,14 +79,15 @@ class Session:
         limits: SessionLimits,
         on_progress: Callable[[], None] = _nothing,
     ) -> None:
-        self.capabilities: Capabilities = UNKNOWN
+        self.uidl = self.top = True
         self._stream = stream
-        self._host = host
         self._limits = limits
-        self._clean = Cleaner()
-        self._greeting = b""
-        self._connection = Connection(status_line_bytes=limits.status_line_bytes, clean=self._clean)
+        clean = Cleaner()
+        self._connection = Connection(status_line_bytes=limits.status_line_bytes, clean=clean)
         self._exchange = Exchange(stream, self._connection, clock=clock, limits=limits, on_progress=on_progress)
+        self._authorization = Authorization(
+            stream, self._connection, self._exchange, host=host, limits=limits, clean=clean
+        )
 
     @property
     def broken(self) -> bool:
@@ -109,72 +104,115 @@ class Session:
         """Octets received, TLS's own not counted."""
         return self._exchange.received_bytes
 
-    def start(self, *, tls: Tls) -> Capabilities:
-        """Read the greeting, ask for the capabilities and, for STARTTLS, encrypt (RFC 2595, 4).
+    @property
+    def before(self) -> Capabilities:
+        """What the server can do just before the login."""
+        return self._authorization.before
 
-        TlsNotOffered, CertificateRejected, ProtocolError (octets before TLS), or what the greeting refuses.
+    @property
+    def after(self) -> Capabilities:
+        """What it said it can do behind the login; not known where it was not asked."""
+        return self._authorization.after
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do, as of now."""
+        return self.after if self.after.known else self.before
+
+    @property
+    def asked_capabilities(self) -> bool:
+        """Whether that was asked in this session, or is what earlier ones found."""
+        return self._authorization.asked
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the login was good."""
+        return self._authorization.granted
+
+    @property
+    def greeting(self) -> str:
+        """What the server said first, fit to be shown."""
+        return self._authorization.greeting
+
+    @property
+    def offers_apop(self) -> bool:
+        """Whether the greeting has a timestamp for APOP (RFC 1939, 7)."""
+        return self._authorization.offers_apop
+
+    @property
+    def along(self) -> bool:
+        """Whether the first look left together with the login."""
+        return self._authorization.along
+
+    def start(self, *, tls: Tls, known: HostProfile | None = None) -> Capabilities:
+        """Read the greeting and, for STARTTLS, encrypt (RFC 2595, 4).
+
+        What the server can do is asked unless `known` tells. TlsNotOffered, CertificateRejected, ProtocolError (octets
+        before TLS), or what the greeting refuses.
         """
+        if known is not None:
+            self.uidl, self.top = known.uidl, known.top
         with self._exchange.whole():
-            greeting = self._exchange.event()
-            if not isinstance(greeting, Greeting):
-                raise ProtocolError("no greeting")
-            if not greeting.ok:
-                raise refusal(None, greeting.text, host=self._host, clean=self._clean)
-            self._greeting = greeting.text
-            self.capabilities = self._ask_capabilities()
-            if tls is Tls.STARTTLS:
-                self._start_tls()
-        return self.capabilities
+            self._authorization.start(tls, known=(known.before, known.after) if known else None)
+        return self.before
 
     def login(self, username: str, secret: Secret, auth: Auth) -> None:
         """Log in; a barrier: nothing is sent behind the password before its reply.
 
-        AUTO is SASL PLAIN where CAPA offers it, else USER and PASS. CredentialsRejected, MaildropBusy, SlowDown,
-        ServerTemporary, ServerRefused; AccountMisconfigured before anything is sent.
+        See `enter` for the errors.
         """
-        plan = plan_login(username, secret, auth, capabilities=self.capabilities, greeting=self._greeting)
-        self._clean.hide(*plan.hidden)
         with self._exchange.whole():
-            if plan.response is not None:
-                ((command, arguments),) = plan.commands
-                replies = [self._authenticate(command, arguments, plan.response)]
+            self._authorization.login(username, secret, auth)
+
+    def enter(
+        self, username: str, secret: Secret, auth: Auth, look: Look[T], *, across: bool = False, guard_s: float = 0.0
+    ) -> T:
+        """Log in and look.
+
+        CredentialsRejected, MaildropBusy, SlowDown, ServerTemporary, ServerRefused; AccountMisconfigured before
+        anything is sent; ListingFailed.
+
+        Args:
+            username: whose maildrop.
+            secret: the password, or an access token.
+            auth: the mechanism; AUTO takes what suits server and password.
+            look: what to ask first.
+            across: send the look behind the password, without waiting, where the mechanism allows it.
+            guard_s: then the longest silence before the look's first reply, once the login was good; 0 for no limit
+                but the session's.
+        """
+        # Behind the login CAPA may say more: asked along with the look where that is not known, or differs by user.
+        ask = self.before.known and (self.asked_capabilities or self.before.per_user or self.after.per_user)
+        requests = [*([Request(Command.CAPA)] if ask else []), *look.requests]
+        with self._exchange.whole():
+            self._authorization.login(username, secret, auth, requests if across and self._pipelining else ())
+            if self.along:
+                with self._exchange.impatient(guard_s):
+                    first = self._exchange.reply()
+                self._take(look, first)
+                for _ in requests[1:]:
+                    self._take(look, self._exchange.reply())
             else:
-                requests = [Request(command, arguments) for command, arguments in plan.commands]
-                replies = []
-                for _, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
-                    replies.append(reply)
-                    if not reply.ok and not self._connection.outstanding:
-                        break
-        for reply in replies:
-            if not reply.ok:
-                raise self._refusal(reply)
+                self._ask(look, requests)
+        return self._seen(look)
+
+    def look(self, look: Look[T]) -> T:
+        """Ask, in one flight where the server pipelines; ListingFailed."""
+        with self._exchange.whole():
+            self._ask(look, look.requests)
+        return self._seen(look)
+
+    def overview(self) -> Overview:
+        """The look that lists everything; without UIDL on the server every `uidl` is None."""
+        return Overview(self._limits, ask_uidl=self.uidl, promised=lambda: "UIDL" in self.capabilities)
 
     def listing(self) -> Listing:
-        """STAT, UIDL and LIST, in one flight where the server pipelines; ListingFailed.
+        """STAT, UIDL and LIST; ListingFailed."""
+        return self.look(self.overview())
 
-        Without UIDL on the server every `uidl` is None.
-        """
-        count = 0
-        uidls = NumberedLines("UIDL", UIDL_LINE, self._limits)
-        sizes = NumberedLines("LIST", LIST_LINE, self._limits)
-        has_uidl = True
-        requests = [Request(Command.STAT), Request(Command.UIDL), Request(Command.LIST)]
-        with self._exchange.whole():
-            for _, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
-                match reply:
-                    case Reply(Command.STAT, ok=True):
-                        count = count_in_stat(reply.text)
-                    case Reply(Command.UIDL, ok=True):
-                        self._collect(uidls)
-                    case Reply(Command.LIST, ok=True):
-                        self._collect(sizes)
-                    case Reply(Command.UIDL | Command.LIST) if count == 0:
-                        pass  # some refuse to list nothing
-                    case Reply(Command.UIDL) if self._lacks_uidl(reply):
-                        has_uidl = False
-                    case _:
-                        raise self._refusal(reply)
-        return assemble(count, uidls.found if has_uidl else None, sizes.found, uidl_bytes=self._limits.uidl_bytes)
+    def glance(self, number: int) -> Sight:
+        """STAT and the UIDL of one message."""
+        return self.look(Glance(number))
 
     def retrieve(
         self, refs: Sequence[MessageRef], open_spool: SpoolFactory, *, max_bytes: int
@@ -212,21 +250,56 @@ class Session:
         A reply over `top_bytes` is cut there. Past `top_dropped_bytes` more the session is broken: the iterator ends.
         """
         with self._exchange.whole():
-            if "TOP" not in self.capabilities:
+            if self.top and "TOP" not in self.capabilities:
                 # One message finds out: servers count bad commands.
                 probe, refs = list(self._tops(refs[:1])), refs[1:]
                 yield from probe
-                if any(head is None for _, head in probe):
-                    yield from ((ref, None) for ref in refs)
-                    return
-            yield from self._tops(refs)
+                self.top = all(head is not None for _, head in probe)
+            if self.top:
+                yield from self._tops(refs)
+            else:
+                yield from ((ref, None) for ref in refs)
 
-    def delete(self, refs: Sequence[MessageRef]) -> list[MessageRef]:
-        """DELE each; those the server marked. They go with a confirmed `quit`."""
-        requests = [Request(Command.DELE, (b"%d" % ref.number,)) for ref in refs]
+    def same(self, refs: Sequence[MessageRef]) -> bool:
+        """Whether these messages still have the UIDLs of the listing; ProtocolError if the server says no such thing.
+
+        Some servers renumber within a session (RFC 1939, 3 forbids it): then DELE would hit another message.
+        """
+        named = [ref for ref in refs if ref.uidl is not None]
+        requests = [Request(Command.UIDL, (b"%d" % ref.number,)) for ref in named]
         with self._exchange.whole():
             replies = list(self._exchange.pipelined(requests, ahead=self._pipelining))
-        return [refs[index] for index, reply in replies if reply.ok]
+        if any(reply.ok for _, reply in replies):
+            answers = [reply.text.partition(b" ")[2].strip() if reply.ok else None for _, reply in replies]
+            return answers == [(ref.uidl or b"").strip() for ref in named]
+        # It knows only UIDL as a whole.
+        now = {ref.number: ref.uidl for ref in self.listing().messages} if named else {}
+        return all(now.get(ref.number) == ref.uidl for ref in named)
+
+    def delete_and_quit(self, refs: Sequence[MessageRef]) -> tuple[list[MessageRef], bool]:
+        """DELE each and QUIT, in one flight where the server pipelines: those it marked, and whether it confirmed QUIT.
+
+        Only then they are gone (RFC 1939, 6). The connection is closed. What goes wrong before QUIT is raised; a QUIT
+        that was not answered was not confirmed.
+        """
+        requests = [*(Request(Command.DELE, (b"%d" % ref.number,)) for ref in refs), Request(Command.QUIT)]
+        marked: list[MessageRef] = []
+        heard = 0
+        try:
+            with self._exchange.whole():
+                for index, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
+                    heard = index + 1
+                    if index == len(refs):
+                        return marked, reply.ok
+                    if reply.ok:
+                        marked.append(refs[index])
+        except (IngestError, IllegalCommand):
+            if heard < len(refs):
+                raise
+        finally:
+            self._connection.close()
+            self._stream.close()
+        return marked, False
 
     def noop(self) -> None:
         """NOOP: keep the session alive."""
@@ -238,14 +311,17 @@ class Session:
 
     def quit(self) -> bool:
         """QUIT and close. True if the server confirmed it; never raises. A broken session is aborted instead."""
+        return self.delete_and_quit([])[1]
+
+    def leave(self) -> None:
+        """QUIT and close without waiting for the reply: for a session that changed nothing. Never raises."""
         try:
             with self._exchange.whole():
-                return self._exchange.ask(Command.QUIT).ok
+                self._exchange.send(Request(Command.QUIT))
         except (IngestError, IllegalCommand):
-            return False
+            pass
         finally:
-            self._connection.close()
-            self._stream.close()
+            self.abort()
 
     def abort(self) -> None:
         """Drop the connection without QUIT, so that the server deletes nothing; never raises."""
@@ -254,10 +330,10 @@ class Session:
 
     @property
     def _pipelining(self) -> bool:
-        return "PIPELINING" in self.capabilities
+        return self._authorization.pipelining
 
     def _refusal(self, reply: Reply) -> IngestError:
-        return refusal(reply.command, reply.text, host=self._host, clean=self._clean)
+        return self._authorization.refused(reply)
 
     def _must(self, command: Command) -> None:
         with self._exchange.whole():
@@ -265,74 +341,29 @@ class Session:
         if not reply.ok:
             raise self._refusal(reply)
 
-    def _ask_capabilities(self) -> Capabilities:
-        if not self._exchange.ask(Command.CAPA).ok:
-            return UNKNOWN
-        body, whole = self._first(CAPABILITIES_BYTES)
-        if not whole:
-            raise ProtocolError(f"the reply to CAPA is longer than {CAPABILITIES_BYTES} octets")
-        return parse_capabilities(body)
+    def _ask(self, look: Look[T], requests: Sequence[Request]) -> None:
+        for _, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
+            self._take(look, reply)
 
-    def _start_tls(self) -> None:
-        offered = "STLS" in self.capabilities or not self.capabilities.known
-        if not offered or not self._exchange.ask(Command.STLS).ok:
-            raise TlsNotOffered(f"{self._host} does not offer STLS", todo='see whether it serves tls = "implicit"')
-        self._connection.start_tls()
-        try:
-            self._stream.start_tls()
-        except IngestError:
-            self._exchange.give_up()
-            raise
-        # What was said in plaintext may have been said by anyone (RFC 2595, 4).
-        self.capabilities = UNKNOWN
-        self.capabilities = self._ask_capabilities()
+    def _take(self, look: Look[T], reply: Reply) -> None:
+        if reply.command is Command.CAPA:
+            self._authorization.take_capabilities(reply)
+        else:
+            look.take(reply, self._exchange.body, self._refusal)
 
-    def _authenticate(self, command: Command, arguments: tuple[bytes, ...], response: bytes) -> Reply:
-        self._exchange.send(Request(command, arguments))
-        challenges = 0
-        while isinstance(event := self._exchange.event(), Challenge):
-            # PLAIN has one response; a server that wants more is told that we give up (RFC 5034, 4), once.
-            if challenges > 1:
-                raise ProtocolError("a challenge after AUTH was cancelled")
-            self._exchange.respond(b"*" if challenges else response)
-            challenges += 1
-        if not isinstance(event, Reply):
-            raise ProtocolError("no reply to AUTH")
-        if challenges > 1:
-            raise ProtocolError("the server was not content with the one response of SASL PLAIN")
-        return event
+    def _seen(self, look: Look[T]) -> T:
+        seen = look.result()
+        self.uidl = self.uidl and look.has_uidl
+        return seen
 
     def _tops(self, refs: Sequence[MessageRef]) -> Iterator[tuple[MessageRef, bytes | None]]:
         requests = [Request(Command.TOP, (b"%d" % ref.number, b"0")) for ref in refs] if not self.broken else []
         limits = self._limits
         for index, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
-            head, whole = self._first(limits.top_bytes, limits.top_dropped_bytes) if reply.ok else (None, True)
+            head, whole = self._exchange.head(limits.top_bytes, limits.top_dropped_bytes) if reply.ok else (None, True)
             yield refs[index], head
             if not whole:
                 return
-
-    def _first(self, most_bytes: int, dropped_bytes: int = 0) -> tuple[bytes, bool]:
-        """The body of the last reply, cut at a limit; False if more came than is dropped: then the exchange is over."""
-        body, came = bytearray(), 0
-        for chunk in self._exchange.body():
-            body += chunk[: most_bytes - len(body)]
-            came += len(chunk)
-            if came > most_bytes + dropped_bytes:
-                self._exchange.give_up()
-                return bytes(body), False
-        return bytes(body), True
-
-    def _lacks_uidl(self, reply: Reply) -> bool:
-        if "UIDL" in self.capabilities:
-            raise ListingFailed(f"the server promises UIDL, and refuses it: {self._clean(reply.text)}")
-        return isinstance(self._refusal(reply), ServerRefused)
-
-    def _collect(self, lines: NumberedLines) -> None:
-        try:
-            for chunk in self._exchange.body():
-                lines.feed(chunk)
-        except ConnectionLost as lost:
-            raise lines.broke_off(lost.what) from lost
 
     def _spool(self, ref: MessageRef, spool: Spool, max_bytes: int) -> Retrieved | TooLarge:
         try:

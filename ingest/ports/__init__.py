@@ -6,6 +6,7 @@ Rules of this room:
 - Anything that lives in a process for long has `ping()` (raises what is wrong) and `close()`.
 """
 
+from ingest.ports.names import Names, ServiceRecord
 from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
@@ -24,12 +25,14 @@ __all__ = [
     "Hosts",
     "Lease",
     "Ledger",
+    "Names",
     "ObjectInfo",
     "ObjectStore",
     "Put",
     "Refusals",
     "Schedule",
     "Secrets",
+    "ServiceRecord",
     "Spool",
     "SpoolFactory",
     "Telemetry",

@@ -32,6 +32,13 @@ class Secrets(Protocol):
         """A `sealed:` reference for a literal, encrypted under our key; ConfigurationError without one."""
         ...
 
+    def mark(self, account_id: str, secret: Secret) -> str | None:
+        """What tells this secret of this account from others, and nothing else to whom lacks our key; None without one.
+
+        16 hex digits.
+        """
+        ...
+
 
 class Credentials(Protocol):
     """What accounts log in with: their password, or an access token."""

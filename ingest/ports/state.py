@@ -17,6 +17,9 @@ class Lease(Protocol):
 
         With `claimed`, None too unless the account stands claimed: a task that comes late finds its claim taken. What
         an earlier holder had in hand when it died is among the suspects.
+
+        In the same step `login_at` becomes now, so that the login of a holder that dies counts; the grant has the one
+        before. Whoever gives the lease back says whether there was a login.
         """
         ...
 

@@ -204,6 +204,9 @@ def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World
         seeded_at=0.5,
         undeleted=3,
         listings=(7, 8),
+        refused_mark="0123456789abcdef",
+        login_after=9.5,
+        laid_to_host=2,
     )
     assert world.lease.release("a", token, due_in_s=50, state=state) is True
     assert world.schedule.states(["a"])["a"] == state
@@ -211,6 +214,46 @@ def test_giving_a_lease_back_frees_it_and_writes_state_and_due_time(world: World
     assert again is not None
     assert again.state == state
     assert world.schedule.due_in(["a"])["a"] > 40
+
+
+def granted(world: World) -> Grant:
+    grant = world.lease.acquire("a")
+    assert grant is not None
+    return grant
+
+
+def test_a_grant_tells_the_time_and_when_the_last_login_was_by_one_clock(world: World) -> None:
+    first = granted(world)
+    assert first.state.login_at is None
+    world.lease.release("a", first.token, due_in_s=0, state=AccountState(login_at=first.now))
+    second = granted(world)
+    assert second.state.login_at == pytest.approx(first.now, abs=0.001)
+    assert 0 <= second.now - first.now < 60
+
+
+def test_the_login_of_a_poller_that_died_counts(world: World) -> None:
+    first = granted(world)
+    world.lease.release("a", first.token, due_in_s=0, state=AccountState(3, login_at=1.5))
+    dead = granted(world)
+    world.lapse("a")
+    assert granted(world).state == AccountState(3, login_at=pytest.approx(dead.now, abs=0.001))
+
+
+def test_whoever_gives_the_lease_back_without_a_login_leaves_the_time_of_the_last_one(world: World) -> None:
+    world.lease.release("a", held(world), due_in_s=0, state=AccountState(login_at=1.5))
+    grant = granted(world)
+    world.lease.release("a", grant.token, due_in_s=0, state=grant.state)
+    assert granted(world).state.login_at == 1.5
+
+
+def test_who_gets_no_lease_counts_as_no_login(world: World) -> None:
+    world.lease.release("a", held(world), due_in_s=0, state=AccountState(login_at=1.5))
+    assert world.lease.acquire("a", claimed=True) is None
+    grant = granted(world)
+    assert grant.state.login_at == 1.5
+    time = world.schedule.states(["a"])["a"].login_at
+    assert world.lease.acquire("a") is None
+    assert world.schedule.states(["a"])["a"].login_at == time
 
 
 def test_giving_a_lease_back_tells_of_the_account_in_the_same_step(world: World) -> None:
@@ -536,7 +579,8 @@ def test_a_dropped_account_is_never_due(world: World) -> None:
 
 def test_a_reset_forgets_failures_and_makes_due_but_keeps_that_the_first_poll_was_done(world: World) -> None:
     world.schedule.add(["a"])
-    world.lease.release("a", held(world), due_in_s=999, state=AccountState(5, 2, 9.0, first_poll_done=True))
+    refused = AccountState(5, 2, 9.0, first_poll_done=True, refused_mark="m", login_after=9.5, laid_to_host=2)
+    world.lease.release("a", held(world), due_in_s=999, state=refused)
     world.schedule.reset(["a"])
     assert world.schedule.states(["a"])["a"] == AccountState(first_poll_done=True)
     assert world.schedule.claim(10) == ["a"]
@@ -549,11 +593,11 @@ def test_an_erased_account_leaves_nothing(world: World) -> None:
     world.ledger.commit("a", token, image, [record(b"1")], None, refusal=refusal("1"))
     world.lease.release("a", token, due_in_s=0, state=AccountState(failures=1))
     world.schedule.erase("a")
+    assert world.schedule.states(["a"])["a"] == AccountState()
     assert len(world.ledger.load("a")) == 0
     assert extent(world) == ":0"
     assert suspects(world) == {}
     assert world.refusals.all() == []
-    assert world.schedule.states(["a"])["a"] == AccountState()
     assert world.schedule.due_in(["a"]) == {}
 
 

@@ -244,9 +244,10 @@ MUTANTS = (
         "a message that ends every worker stops nobody for ever",
         (
             Edit(
-                "ingest/visit.py",
-                "        counted = self.holding.count(mark)\n",
-                "        counted = self.holding._ledger.count(self.holding._account_id, self.holding._token, mark, 0) + 1\n",
+                "ingest/retrieval.py",
+                "        counted = self._holding.count(mark)\n",
+                "        held = self._holding\n"
+                "        counted = held._ledger.count(held._account_id, held._token, mark, 0) + 1\n",
             ),
         ),
         (SUSPECTS + "test_a_message_that_ends_every_worker_is_quarantined_without_being_parsed_again",),

@@ -23,6 +23,8 @@ FAULTS: Mapping[str, float] = {
     "drop_after": 0.04,  # the command took effect; the reply breaks off at any octet
     "quit_reply_lost": 0.3,
     "silence": 0.02,  # no reply, and no end of the connection either
+    "loses_behind_pass": ALWAYS,  # what came in one piece with the password
+    "short_sessions": ALWAYS,  # the connection ends at the second message that is retrieved
     "lock_lingers": 0.5,  # the server holds the maildrop of a connection that broke for a while
     # The server's listings. Occasion: a login.
     "listing_broken": 0.15,

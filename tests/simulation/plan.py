@@ -12,6 +12,7 @@ from simulation.mail import Maildrop
 
 GRACE_S = 300
 KEEP_AGE_S = 1800
+FULL_LISTING_S = 2000  # less than the time between two quiet rounds: what a glance can't see is found by then
 LEASE_TTL_S = 60.0
 MAX_MESSAGE_BYTES = 4096
 _SMALL_BUDGET = 3

@@ -69,6 +69,7 @@ class SimulatedStream:
         self._view: list[Seen] = []
         self._count_lies = 0
         self._breaks_in_listing = False
+        self._asked_all = False
         self.quitted = False
         self.shown: set[bytes] = set()
         self.removed: set[bytes] = set()
@@ -78,7 +79,7 @@ class SimulatedStream:
     @property
     def complete(self) -> bool:
         """Whether the client could take its listing for all there is."""
-        return not (self._count_lies or self._breaks_in_listing)
+        return self._asked_all and not (self._count_lies or self._breaks_in_listing)
 
     # The client's side
 
@@ -90,6 +91,8 @@ class SimulatedStream:
         while not self._dead and b"\r\n" in self._heard:
             line, _, self._heard = self._heard.partition(b"\r\n")
             self._serve(line)
+            if line.startswith(b"PASS ") and self._world.faults.strikes("loses_behind_pass"):
+                self._heard = b""
 
     def receive(self, max_bytes: int, timeout_s: float) -> bytes:
         self._world.step(self.actor, "receive", b"")
@@ -193,13 +196,18 @@ class SimulatedStream:
     def _stat(self, _: bytes) -> None:
         self._out += b"+OK %d %d\r\n" % (len(self._view), sum(seen.size for seen in self._view))
 
-    def _uidl(self, _: bytes) -> None:
+    def _uidl(self, argument: bytes) -> None:
         if "without_uidl" in self._world.faults.names:
             self._out += b"-ERR unknown command\r\n"
-        else:
+        elif not argument:
             self._list_with(lambda seen: seen.uidl)
+        elif int(argument) > len(self._view):
+            self._out += b"-ERR no such message\r\n"
+        else:
+            self._out += b"+OK %s %s\r\n" % (argument, self._one(argument).uidl)
 
     def _list(self, _: bytes) -> None:
+        self._asked_all = True
         self._list_with(lambda seen: b"%d" % seen.size)
 
     def _list_with(self, value: Callable[[Seen], bytes]) -> None:
@@ -223,6 +231,8 @@ class SimulatedStream:
         self._world.book.hands_over(seen.mail, seen.octets)
         self._retrieved.append(seen)
         self._out += b"+OK\r\n" + _stuffed(seen.octets) + b".\r\n"
+        if len(self._retrieved) > 1 and self._world.faults.strikes("short_sessions"):
+            self._break("end")
 
     def _top(self, argument: bytes) -> None:
         if self._drop.top:

@@ -215,7 +215,7 @@ class SimulatedSteps(Steps):
     """`retry.Steps` on the world's clock: the real one measures its patience by the system's."""
 
     def __init__(self, world: World, actor: Actor, *, seconds: float) -> None:
-        super().__init__(seconds)
+        super().__init__(seconds, sleep=lambda wait_s: world.sleep(actor, wait_s))
         self._world = world
         self._actor = actor
 

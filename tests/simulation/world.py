@@ -20,6 +20,7 @@ from random import Random
 
 from house import InProcess
 
+from ingest.adapters.memory_hosts import MemoryHosts
 from ingest.adapters.memory_state import MemoryLease, MemoryLedger, MemorySchedule, MemoryState
 from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
@@ -36,7 +37,7 @@ from simulation.baton import Actor, Baton, Halt, Killed, SimulatedClock
 from simulation.faults import Faults
 from simulation.invariants import Book
 from simulation.mail import Maildrop
-from simulation.plan import GRACE_S, KEEP_AGE_S, LEASE_TTL_S, MAX_MESSAGE_BYTES, Plan
+from simulation.plan import FULL_LISTING_S, GRACE_S, KEEP_AGE_S, LEASE_TTL_S, MAX_MESSAGE_BYTES, Plan
 from simulation.server import SimulatedDialer, SimulatedStream
 from simulation.state import SimulatedLease, SimulatedLedger, SimulatedSteps, SimulatedStore, Snapshot, Way, restore
 from simulation.weather import Weather
@@ -75,6 +76,7 @@ class World:
         self._baton = Baton(self.clock, self.rng, stay=plan.stay)
         self._weather = Weather(self)
         self._left = plan.polls
+        self.hosts = MemoryHosts(self.clock)
         self._schedule = MemorySchedule(self.state, claim_ttl_s=_CLAIM_TTL_S)
 
     def run(self) -> None:
@@ -209,6 +211,7 @@ class World:
         return Poller(
             dialer=SimulatedDialer(self, actor),
             secrets=_NoSecrets(),
+            hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,
             isolation=InProcess(pipeline),
@@ -219,7 +222,11 @@ class World:
             steps=steps,
             session_limits=SessionLimits(),
             visit_limits=VisitLimits(
-                max_message_bytes=MAX_MESSAGE_BYTES, max_messages=self.plan.max_messages, delete_grace_s=GRACE_S
+                max_message_bytes=MAX_MESSAGE_BYTES,
+                max_messages=self.plan.max_messages,
+                delete_grace_s=GRACE_S,
+                glance_from=1,
+                full_listing_s=FULL_LISTING_S,
             ),
             cadence=Cadence(),
             lease_ttl_s=LEASE_TTL_S,
@@ -279,6 +286,9 @@ class _NoSecrets:
 
     def seal(self, literal: str) -> str:
         raise NotImplementedError
+
+    def mark(self, account_id: str, secret: Secret) -> str | None:
+        return None
 
 
 class _NoTelemetry:

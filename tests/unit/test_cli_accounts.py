@@ -180,6 +180,15 @@ def test_a_paused_account_is_due_no_more_and_a_resumed_one_now(cli: Harness) -> 
     assert cli.services.schedule.due_in(["billing"]) == {"billing": 0.0}
 
 
+def test_resuming_an_account_that_backs_off_forgets_why(cli: Harness) -> None:
+    cli.add(account("billing"))
+    cli.state.states["billing"] = AccountState(failures=3, refusals=3, refused_mark="m", login_after=9e9)
+    cli.services.schedule.set_due(["billing"], 86_400)
+    assert cli.run("accounts", "resume", "billing").exit_code == 0
+    assert cli.state.states["billing"] == AccountState()
+    assert cli.services.schedule.due_in(["billing"]) == {"billing": 0.0}
+
+
 def test_removing_keeps_the_ledger_unless_told_to_erase_it(cli: Harness) -> None:
     cli.add(account("billing"), account("orders"))
     cli.state.ledgers |= {"billing": b"x", "orders": b"x"}
@@ -203,9 +212,9 @@ def test_an_unknown_id_is_a_failure_with_its_line(command: str, cli: Harness) ->
 def test_check_says_what_the_server_can_do(cli: Harness) -> None:
     cli.add(account("billing"))
     lines = [re.split("  +", line) for line in cli.run("accounts", "check", "billing").output.splitlines()]
-    assert ["capabilities", "PIPELINING UIDL"] in lines
-    assert ["certificate", "valid until 2027-01-31"] in lines
-    assert ["login delay", "60 s"] in lines
+    assert ["before login", "PIPELINING UIDL"] in lines
+    assert ["certificate", "good until 2027-01-31, 67 days"] in lines
+    assert ["LOGIN-DELAY", "60 s"] in lines
 
 
 def test_a_check_that_fails_is_one_line(cli: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -334,6 +335,106 @@ def test_a_wrong_password_backs_off_and_opens_the_breaker_at_the_second_refusal(
         assert h.subjects() == ["one"]
 
 
+KEY = base64.b64encode(bytes(32)).decode()
+
+
+def refuse_twice(h: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_PASSWORD", "wrong")
+    assert [h.poll().outcome for _ in range(2)] == [Outcome.FAILED] * 2
+
+
+def test_with_the_breaker_open_the_same_password_is_not_tried_and_another_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        before = h.server.log.sessions
+        for _ in range(3):
+            h.clock.forward(minutes=6)
+            report = h.poll(claimed=True)
+            assert (report.outcome, report.failure, report.next_due_s) == (Outcome.WAITING, None, 300)
+        assert h.server.log.sessions == before
+        assert h.schedule.states(["a"])["a"].failures == 2
+        monkeypatch.setenv("HOUSE_PASSWORD", PASSWORD)
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.DONE
+        assert h.subjects() == ["one"]
+        assert [event["type"].split(".")[2] for event in h.events() if ".account." in event["type"]] == [
+            "failing",
+            "recovered",
+        ]
+
+
+def test_with_the_breaker_open_the_same_password_is_tried_when_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        h.clock.forward(hours=6, seconds=1)
+        report = h.poll(claimed=True)
+        assert (report.outcome, report.next_due_s) == (Outcome.FAILED, 300)
+        h.clock.forward(hours=23)
+        assert h.poll(claimed=True).outcome is Outcome.WAITING
+        h.clock.forward(hours=2)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+
+
+def test_another_password_that_is_wrong_too_has_its_second_try_and_tells_nothing_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        monkeypatch.setenv("HOUSE_PASSWORD", "wrong again")
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).next_due_s == 60
+        h.clock.forward(minutes=2)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.WAITING
+        assert len(h.events()) == 1
+
+
+def test_a_poll_that_somebody_asked_for_tries_the_same_password_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        report = h.poll()
+        assert report.failure is not None
+        assert report.failure.code == "credentials"
+
+
+def test_a_login_that_the_host_refuses_as_it_does_others_opens_no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        for other in ("x", "y"):
+            h.hosts.refused(h.account.place, other)
+        with monkeypatch.context() as patch:
+            patch.setenv("HOUSE_PASSWORD", "wrong")
+            reports = [h.poll() for _ in range(3)]
+        assert [report.next_due_s for report in reports] == [600, 1200, 2400]
+        assert reports[0].failure is not None
+        assert (reports[0].failure.code, reports[0].failure.fault) == ("logins_refused", "host")
+        assert h.events() == []
+        h.poll()
+        assert h.subjects() == ["one"]
+        assert h.hosts.refused(h.account.place, "z") == 1
+
+
+def test_no_state_of_a_refused_login_holds_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house(mail("one")) as h:
+        h.secret_key = KEY
+        refuse_twice(h, monkeypatch)
+        state = h.schedule.states(["a"])["a"]
+        assert state.refused_mark
+        assert "wrong" not in repr(state)
+        h.secret_key = None
+        h.clock.forward(minutes=6)
+        assert h.poll(claimed=True).outcome is Outcome.FAILED
+        assert h.schedule.states(["a"])["a"].refused_mark is None
+
+
 def test_an_account_without_its_secret_fails_in_one_line_and_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOUSE_PASSWORD")
     with house(mail("one")) as h:
@@ -429,9 +530,12 @@ def test_what_has_no_record_yet_is_looked_at_at_the_next_poll() -> None:
         assert h.poll().events == 1
 
 
-def test_where_mail_is_to_be_deleted_the_ledger_is_read_at_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_of_an_unchanged_maildrop_is_read_once_a_delete_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     with house(mail("one")) as h:
         h.poll(account={"keep_s": 86400})
         seen = loads(h, monkeypatch)
         h.poll()
+        assert seen == []
+        h.clock.forward(days=1, minutes=1)
+        assert h.poll().deleted == 1
         assert seen == ["a"]

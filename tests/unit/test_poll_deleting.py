@@ -6,7 +6,7 @@ import pytest
 from house import PASSWORD, House, house, mail
 
 from ingest.errors import ConnectionLost
-from ingest.models import Kind
+from ingest.models import Kind, MessageRef
 from ingest.pop3.session import Session
 from ingest.simulator.behaviour import Behaviour
 
@@ -51,17 +51,19 @@ def test_a_uidl_used_again_after_a_lost_reply_to_quit_is_read() -> None:
         assert h.subjects() == ["one", "two"]
 
 
-@pytest.mark.parametrize("step", ["delete", "quit"])
+@pytest.mark.parametrize("marked", [False, True])
 def test_a_message_whose_deletion_was_cut_short_is_deleted_later_and_told_of_once(
-    monkeypatch: pytest.MonkeyPatch, step: str
+    monkeypatch: pytest.MonkeyPatch, marked: bool
 ) -> None:
-    def lost(*_: object) -> None:
+    def lost(_: Session, refs: list[MessageRef]) -> tuple[list[MessageRef], bool]:
+        if marked:
+            return refs, False
         raise ConnectionLost("planted")
 
     with house(mail("one")) as h:
         stored_and_due(h)
         with monkeypatch.context() as patch:
-            patch.setattr(Session, step, lost)
+            patch.setattr(Session, "delete_and_quit", lost)
             h.poll()
         assert (kinds(h), len(h.maildrop)) == ([Kind.DELETING], 1)
         h.poll()  # its content says that it is the same

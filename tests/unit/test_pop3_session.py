@@ -615,17 +615,30 @@ def test_headers_without_an_end_break_the_session() -> None:
     assert session.broken
 
 
-def test_delete_tells_what_the_server_marked() -> None:
-    session = opened(pipelined((b"DELE 1\r\nDELE 2\r\nDELE 3\r\n", b"+OK\r\n-ERR already gone\r\n+OK\r\n")))
+def test_deletes_and_quit_share_a_flight_and_tell_what_the_server_marked() -> None:
+    replies = b"+OK\r\n-ERR already gone\r\n+OK\r\n+OK bye\r\n"
+    stream = pipelined((b"DELE 1\r\nDELE 2\r\nDELE 3\r\nQUIT\r\n", replies))
+    session = opened(stream)
     before = session.flights
-    assert session.delete(refs(3)) == [refs(3)[0], refs(3)[2]]
+    assert session.delete_and_quit(refs(3)) == ([refs(3)[0], refs(3)[2]], True)
     assert session.flights == before + 1
+    assert stream.closed
+
+
+def test_deletes_without_a_reply_to_quit_are_marked_and_not_confirmed() -> None:
+    session = opened(pipelined((b"DELE 1\r\nQUIT\r\n", b"+OK\r\n"), GONE))
+    assert session.delete_and_quit(refs(1)) == (refs(1), False)
+
+
+def test_a_connection_that_is_lost_before_quit_was_due_is_an_error() -> None:
+    session = opened(pipelined((b"DELE 1\r\nDELE 2\r\nQUIT\r\n", b"+OK\r\n"), GONE))
+    with pytest.raises(ConnectionLost):
+        session.delete_and_quit(refs(2))
 
 
 def test_nothing_to_do_sends_nothing() -> None:
     stream = pipelined()
     session = opened(stream)
-    assert session.delete([]) == []
     assert list(session.headers([])) == []
     assert list(session.retrieve([], MemorySpool, max_bytes=1)) == []
     assert stream.finished
@@ -693,7 +706,7 @@ def test_what_came_before_a_command_is_never_taken_for_its_reply(line: bytes) ->
     session = opened(stream)
     session.noop()
     with pytest.raises(ProtocolError, match="nobody asked for, before DELE"):
-        session.delete(refs(1))
+        session.delete_and_quit(refs(1))
     assert session.broken
     assert b"DELE" not in stream.sent
 

@@ -116,3 +116,67 @@ def test_what_the_server_asked_for_is_the_least() -> None:
 
 def test_a_hundred_failures_overflow_nothing() -> None:
     assert in_a_row(failed("connection_lost", Fault.HOST), 2000)[-1] == 3600
+
+
+def refused_again(refusals: int, mark: str | None = "m") -> Next:
+    return after(failed("credentials", Fault.ACCOUNT), AccountState(refusals=refusals, refused_mark=mark))
+
+
+@pytest.mark.parametrize(("refusals", "hours"), [(1, 6), (2, 24), (9, 24)])
+def test_with_the_breaker_open_a_secret_that_has_a_mark_is_looked_at_every_few_minutes(
+    refusals: int, hours: int
+) -> None:
+    following = refused_again(refusals)
+    assert (following.due_in_s, following.state.login_after) == (300, NOW + hours * 3600)
+
+
+def test_a_first_refusal_holds_nothing_up() -> None:
+    following = refused_again(0)
+    assert (following.due_in_s, following.state.login_after) == (60, None)
+
+
+def test_without_a_mark_there_is_nothing_to_look_at() -> None:
+    following = refused_again(1, mark=None)
+    assert (following.due_in_s, following.state.login_after) == (6 * 3600, None)
+
+
+def test_a_waiting_poll_changes_nothing_and_comes_again_until_the_secret_may_be_tried() -> None:
+    waiting = PollReport("a", Outcome.WAITING)
+    state = replace(refused_again(1).state, login_after=NOW + 1000)
+    assert after(waiting, state) == Next(300, state)
+    assert next_poll(ACCOUNT, state, waiting, CADENCE, now=NOW + 900, chance=0.5).due_in_s == 100
+    assert next_poll(ACCOUNT, state, waiting, CADENCE, now=NOW + 1001, chance=0.5).due_in_s == 0
+
+
+def test_looking_at_secrets_is_spread_over_time() -> None:
+    waits = {
+        next_poll(
+            ACCOUNT,
+            AccountState(refusals=1, refused_mark="m"),
+            failed("credentials", Fault.ACCOUNT),
+            Cadence(),
+            now=NOW,
+            chance=n / 10,
+        ).due_in_s
+        for n in range(10)
+    }
+    assert len(waits) == 10
+    assert max(waits) == 300
+
+
+def test_another_failure_while_a_secret_waits_backs_off_as_ever() -> None:
+    state = AccountState(refusals=2, refused_mark="m", login_after=NOW + 1000)
+    following = after(failed("host_unreachable", Fault.HOST), state)
+    assert (following.due_in_s, following.state.login_after) == (60, NOW + 1000)
+
+
+def test_a_good_poll_forgets_the_refused_secret() -> None:
+    state = after(DONE, AccountState(refused_mark="m", login_after=NOW, laid_to_host=3)).state
+    assert (state.refused_mark, state.login_after, state.laid_to_host) == (None, None, 0)
+
+
+def test_logins_laid_to_the_host_come_at_growing_distances_and_open_no_breaker() -> None:
+    report = failed("logins_refused", Fault.HOST)
+    assert in_a_row(report, 7) == [600, 1200, 2400, 4800, 9600, 19200, 6 * 3600]
+    following = after(report, AccountState(refusals=1))
+    assert (following.failing, following.state.refusals, following.state.laid_to_host) == (False, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from ingest import ports
 from ingest.adapters.secrets import SecretStore
 from ingest.errors import AccountMisconfigured, ConfigurationError, IngestError, SecretUnavailable
+from ingest.models import Secret
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
@@ -169,3 +171,17 @@ def tell_all(error: IngestError) -> str:
         parts += [repr(link), repr(link.args), repr(vars(link))]
         link = link.__cause__ or link.__context__  # suppressed or not
     return "\n".join(parts)
+
+
+def test_a_mark_tells_secrets_and_accounts_apart_and_is_the_same_again() -> None:
+    pairs = [(account_id, Secret(password)) for account_id in ("a", "b") for password in ("one", "two", "\u20ac")]
+    marks = [SecretStore(KEY).mark(*pair) for pair in pairs]
+    assert len(set(marks)) == 6
+    assert all(re.fullmatch("[0-9a-f]{16}", mark or "") for mark in marks)
+    assert [SecretStore(KEY).mark(*pair) for pair in pairs] == marks
+
+
+def test_without_our_key_nobody_can_make_the_mark_of_a_guess() -> None:
+    secret = Secret("one")
+    assert SecretStore(OTHER_KEY).mark("a", secret) != SecretStore(KEY).mark("a", secret)
+    assert SecretStore(None).mark("a", secret) is None
