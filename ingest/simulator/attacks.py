@@ -174,7 +174,7 @@ ATTACKS = (
         "no CRLF before the dot that ends the second message",
         "RETR 2",
         Say(b"+OK message follows\r\nFrom: a@example.com\r\nSubject: second\r\n\r\nunfinished.\r\n"),
-        _LOST,
+        _PROTOCOL,
     ),
     Named("retr-no-crlf", "no CRLF before the dot that ends a message", Behaviour(ending=Ending.NO_CRLF), _LOST),
     Named(
