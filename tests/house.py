@@ -33,7 +33,7 @@ from ingest.models import Account, Failure, MessageRef, PollReport, Tls
 from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Spool
+from ingest.ports import Dialer, Spool
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer, ReplayReport, Wanted
@@ -118,6 +118,8 @@ class House:
     draining: bool = False
     refused: list[str] = field(default_factory=list)
     lease_ttl_s: float = 60
+    dialer: Dialer = field(default_factory=lambda: TcpDialer(allowed_networks=["127.0.0.0/8"]))
+    session_limits: SessionLimits = field(default_factory=lambda: SessionLimits(read_timeout_s=5, login_guard_s=0.3))
     secret_key: str | None = None
 
     def __post_init__(self) -> None:
@@ -137,14 +139,14 @@ class House:
         pipeline: Pipeline | None = None,
         *,
         isolation: Isolation | None = None,
-        read_timeout_s: float = 5,
+        read_timeout_s: float | None = None,
         **limits: float,
     ) -> Poller:
         spools = Spools(self.spool_dir)
         steps = Steps(0.0)
         pipeline = pipeline or self.pipeline()
         return Poller(
-            dialer=TcpDialer(allowed_networks=["127.0.0.0/8"]),
+            dialer=self.dialer,
             credentials=AccountCredentials(SecretStore(self.secret_key), Tokens(_no_tokens, self.clock)),
             hosts=self.hosts,
             spools=spools,
@@ -155,7 +157,9 @@ class House:
             clock=self.clock,
             telemetry=self.telemetry,
             steps=steps,
-            session_limits=SessionLimits(read_timeout_s=read_timeout_s, login_guard_s=0.3),
+            session_limits=replace(
+                self.session_limits, **({"read_timeout_s": read_timeout_s} if read_timeout_s else {})
+            ),
             visit_limits=VisitLimits(**limits),
             cadence=Cadence(jitter=0),
             lease_ttl_s=self.lease_ttl_s,

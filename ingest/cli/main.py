@@ -18,7 +18,7 @@ from ingest.cli.output import complain
 from ingest.errors import ConfigurationError, IngestError
 
 INTERRUPTED = 130
-_COMMANDS = ("demo", "up", "accounts", "poll", "tick", "events", "quarantine", "replay", "doctor")
+_COMMANDS = ("demo", "up", "accounts", "poll", "tick", "events", "quarantine", "replay", "doctor", "simulator")
 _HIDDEN = ("isolated",)  # for our own processes
 
 

@@ -8,11 +8,12 @@ Rules of this room:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ingest.errors import IngestError, MessageRefused, ServerTemporary
+from ingest.errors import IngestError, MessageRefused, ProtocolError, ServerTemporary
 from ingest.models import Auth, Capabilities, HostProfile, Listing, MessageRef, Secret, Sight, Tls
 from ingest.pop3.authorization import Authorization
 from ingest.pop3.connection import Command, Connection, IllegalCommand, Reply
@@ -25,6 +26,7 @@ from ingest.ports import ByteStream, Clock, Spool, SpoolFactory
 __all__ = ["Refused", "Retrieved", "Session", "SessionLimits", "TooLarge"]
 
 HEAD_BYTES = MIB
+_SWALLOWED = re.compile(rb"\.\r?\n(?:\+OK|-ERR)")
 T = TypeVar("T")
 
 
@@ -378,7 +380,17 @@ class Session:
                     return TooLarge(ref, head)
                 spool.write(chunk)
             spool.seal()
+            self._look_for_a_swallowed_reply(ref, spool)
         except BaseException:
             spool.close()
             raise
         return Retrieved(ref, spool)
+
+    def _look_for_a_swallowed_reply(self, ref: MessageRef, spool: Spool) -> None:
+        """ProtocolError if a body without CRLF before its dot may have gone on over the reply to the next RETR.
+
+        Each reply behind it would pass for that to the RETR before. What only looks so is told apart by itself: alone.
+        """
+        if self._connection.outstanding and spool.size != ref.size and _SWALLOWED.search(spool.buffer):
+            self._exchange.give_up()
+            raise ProtocolError(f"message {ref.number} seems to go on over the next one: no CRLF before its final dot")

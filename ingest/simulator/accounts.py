@@ -1,4 +1,4 @@
-"""Who may log in, and how soon again.
+"""Who may log in, and what is remembered of them.
 
 Rules of this room:
 - A password is compared in constant time, and an unknown user costs the same comparison.
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import threading
 from collections.abc import Callable, Mapping
 
 from ingest.simulator.maildrop import Maildrop
+from ingest.simulator.past import Past
 
 
 class Accounts:
@@ -25,13 +25,15 @@ class Accounts:
 
     def __init__(self, users: Mapping[str, tuple[str, Maildrop]], clock: Callable[[], float]) -> None:
         self._users = {name.encode(): (password.encode(), maildrop) for name, (password, maildrop) in users.items()}
-        self._clock = clock
-        self._last_login: dict[bytes, float] = {}
-        self._lock = threading.Lock()
+        self._pasts = {name: Past(clock) for name in self._users}
 
     def maildrop(self, name: bytes) -> Maildrop:
         """The maildrop of a user who was verified."""
         return self._users[name][1]
+
+    def past(self, name: bytes) -> Past:
+        """What is remembered of a user who was verified."""
+        return self._pasts[name]
 
     def verify(self, name: bytes, password: bytes) -> bool:
         """Whether this is the user's password."""
@@ -44,12 +46,3 @@ class Accounts:
         # RFC 1939 knows no other hash; the flag lets FIPS builds run it
         expected = hashlib.md5(timestamp + known, usedforsecurity=False).hexdigest().encode()
         return hmac.compare_digest(expected, digest) and name in self._users
-
-    def admit(self, name: bytes, delay_s: int | None) -> bool:
-        """Note a login, unless the last one is less than `delay_s` ago."""
-        with self._lock:
-            now, last = self._clock(), self._last_login.get(name)
-            if delay_s is not None and last is not None and now - last < delay_s:
-                return False
-            self._last_login[name] = now
-            return True

@@ -14,16 +14,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from ingest.simulator.accounts import Accounts
-from ingest.simulator.behaviour import Behaviour
+from ingest.simulator.behaviour import Behaviour, Certificate, Handshake
 from ingest.simulator.log import Figures, Log
 from ingest.simulator.maildrop import Maildrop
 from ingest.simulator.session import Session
 from ingest.simulator.wire import Gone, Wire
 
-__all__ = ["Behaviour", "Simulator"]
+__all__ = ["Behaviour", "Contexts", "Simulator"]
+
+
+class Contexts(Protocol):
+    """Server-side contexts, one for each certificate that a behaviour may ask for."""
+
+    def context(self, certificate: Certificate) -> ssl.SSLContext: ...
 
 
 class Simulator:
@@ -34,7 +40,8 @@ class Simulator:
         behaviour: what it does and does not; may be replaced at any time, sessions opened later follow.
         host: address to listen on.
         port: 0 takes a free one, see `port`.
-        tls: server-side context: STLS is offered with it, or TLS from the first octet with `implicit_tls`.
+        tls: server-side context, or one for each certificate: STLS is offered with it, or TLS from the first octet
+            with `implicit_tls`.
         implicit_tls: needs `tls`.
         max_connections: more are turned away.
         idle_timeout_s: longest wait for a client (RFC 1939, 3 asks for ten minutes at least).
@@ -51,7 +58,7 @@ class Simulator:
         behaviour: Behaviour = Behaviour(),  # noqa: B008 - frozen
         host: str = "127.0.0.1",
         port: int = 0,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | Contexts | None = None,
         implicit_tls: bool = False,
         max_connections: int = 200,
         idle_timeout_s: float = 600.0,
@@ -158,9 +165,14 @@ class Simulator:
     def _serve(self, wire: Wire, behaviour: Behaviour) -> None:
         clean = False
         try:
-            if self._implicit and self._tls is not None:
-                wire.start_tls(self._tls)
-            Session(wire, self._accounts, behaviour, tls=self._tls, log=self._log).run()
+            tls = self._tls
+            context = tls if tls is None or isinstance(tls, ssl.SSLContext) else tls.context(behaviour.certificate)
+            if self._implicit and context is not None:
+                if behaviour.handshake is Handshake.HANGS:
+                    wire.wait_for_end()
+                if behaviour.handshake is Handshake.DONE:
+                    wire.start_tls(context)
+            Session(wire, self._accounts, behaviour, tls=context, log=self._log).run()
             clean = True
         except (Gone, OSError):
             pass  # the client left, or broke TLS: there is nobody to tell

@@ -12,11 +12,15 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Iterator
 
 from ingest.simulator.behaviour import Behaviour
 from ingest.simulator.log import Log
 
 _CHUNK_BYTES = 65_536
+_END = b"\r\n.\r\n"
+_APART_S = 0.005  # else two segments may be read as one
 
 
 class Gone(Exception):
@@ -36,7 +40,7 @@ class Wire:
 
     Args:
         sock: connected; closed by `close`.
-        behaviour: `latency_s` and `drop_after_bytes` matter here.
+        behaviour: latency, segments, and after how many octets or seconds the connection breaks off.
         idle_timeout_s: longest wait for the other side.
         stopping: ends waits of our own.
         log: counts flights and octets.
@@ -46,6 +50,8 @@ class Wire:
         self, sock: socket.socket, behaviour: Behaviour, idle_timeout_s: float, stopping: threading.Event, log: Log
     ) -> None:
         sock.settimeout(idle_timeout_s)
+        self._idle_timeout_s = idle_timeout_s
+        self._ends_at = None if behaviour.session_s is None else time.monotonic() + behaviour.session_s
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._swap = threading.Lock()
@@ -76,11 +82,8 @@ class Wire:
             if len(self._in) >= limit:
                 raise LineTooLong
             self.flush()
-            data = self._sock.recv(_CHUNK_BYTES)
-            if not data:
-                raise Gone
+            self._in += self._receive()
             self._in_flight = False
-            self._in += data
         line = bytes(self._in[: end + 1])
         del self._in[: end + 1]
         if len(line) > limit:
@@ -89,9 +92,24 @@ class Wire:
             raise BareLineFeed
         return line[:-2]
 
+    @property
+    def has_input(self) -> bool:
+        """Whether something came in the same segment behind the last line."""
+        return bool(self._in)
+
     def discard_input(self) -> None:
         """Lose what came in the same segment behind the last line."""
         self._in.clear()
+
+    def wait_for_end(self) -> None:
+        """Listen to nothing until the other side leaves; raises Gone or OSError."""
+        while True:
+            self._receive()
+
+    def pause(self, seconds: float) -> None:
+        """Wait; Gone if the server stops, or the session's time ends meanwhile."""
+        if self._stopping.wait(min(seconds, self._left_s())):
+            raise Gone
 
     def write(self, data: bytes) -> None:
         """Add to the flight; a long one is on its way before it is complete."""
@@ -117,9 +135,44 @@ class Wire:
         self._sent += len(data)
         # counted before it is sent: whoever has read a reply finds it in the figures
         self._log.add("bytes_sent", len(data))
-        self._sock.sendall(data)
+        for segment in self._segments(data):
+            self._left_s()
+            self._sock.sendall(segment)
         if cut:
             raise Gone
+
+    def _receive(self) -> bytes:
+        """Some octets; Gone where the other side closed."""
+        if self._ends_at is not None:
+            self._sock.settimeout(min(self._idle_timeout_s, self._left_s()))
+        data = self._sock.recv(_CHUNK_BYTES)
+        if not data:
+            raise Gone
+        return data
+
+    def _left_s(self) -> float:
+        """Seconds that the session may still take; Gone if there are none."""
+        if self._ends_at is None:
+            return threading.TIMEOUT_MAX
+        left_s = self._ends_at - time.monotonic()
+        if left_s <= 0:
+            raise Gone
+        return left_s
+
+    def _segments(self, data: bytes) -> Iterator[bytes]:
+        """The octets in the pieces in which they leave."""
+        size = self._behaviour.segment_bytes
+        if size is not None:
+            yield from (data[at : at + size] for at in range(0, len(data), size))
+            return
+        if self._behaviour.split_ends:
+            while (end := data.find(_END)) >= 0:
+                for count in (end + 1, 2, 1, 1):  # behind the first CR, behind the dot, and the last CRLF in two
+                    yield data[:count]
+                    data = data[count:]
+                    self.pause(_APART_S)
+        if data:
+            yield data
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Shake hands; what came in plaintext before is thrown away, never carried over (RFC 2595, 4)."""

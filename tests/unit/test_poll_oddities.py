@@ -11,8 +11,7 @@ from ingest import pipeline
 from ingest.errors import StateRefused
 from ingest.models import Kind, Outcome, Part
 from ingest.providers import Provider
-from ingest.simulator import session as simulated
-from ingest.simulator.behaviour import Behaviour
+from ingest.simulator.behaviour import Behaviour, Sizes
 
 
 @pytest.fixture(autouse=True)
@@ -291,15 +290,9 @@ def long_headed(received: str | None) -> bytes:
 
 
 @pytest.mark.parametrize("received", [STAMP, None])
-def test_without_uidls_a_message_that_is_larger_than_listed_holds_up_nobody(
-    monkeypatch: pytest.MonkeyPatch, received: str | None
-) -> None:
-    def sizes(session: simulated.Session, argument: bytes) -> None:
-        session._listing(argument, lambda _: "100")
-
-    monkeypatch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "LIST": sizes})
+def test_without_uidls_a_message_that_is_larger_than_listed_holds_up_nobody(received: str | None) -> None:
     messages = mail("large", "x" * 5000, received=received), mail("small")
-    with house(*messages, behaviour=Behaviour(uidl=False)) as h:
+    with house(*messages, behaviour=Behaviour(uidl=False, sizes=Sizes.ZERO)) as h:
         for _ in range(3):
             h.poll(max_message_bytes=2000)
         assert h.subjects("skipped") == ["large"]

@@ -15,8 +15,8 @@ from ingest.ledger import uidl_digest
 from ingest.models import Account, AccountState, Kind, MessageRef, Outcome, PollReport
 from ingest.pipeline import Pipeline, Processed, Read
 from ingest.ports import Spool
-from ingest.simulator import session as simulated
-from ingest.simulator.behaviour import Behaviour
+from ingest.simulator.acts import Refuse
+from ingest.simulator.behaviour import Behaviour, Sizes
 
 
 @pytest.fixture(autouse=True)
@@ -248,35 +248,20 @@ def test_of_several_suspects_one_at_which_the_connection_breaks_stops_no_other()
         assert h.subjects() == ["bad"]
 
 
-def test_a_suspect_that_is_refused_for_a_time_is_not_counted_and_stops_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    retr = simulated.Session._TRANSACTION["RETR"]
-
-    def locked(session: simulated.Session, argument: bytes) -> None:
-        if argument == b"1":
-            raise simulated.Refused("locked", "SYS/TEMP")
-        retr(session, argument)
-
+def test_a_suspect_that_is_refused_for_a_time_is_not_counted_and_stops_no_other() -> None:
     with house(mail("bad"), mail("last")) as h:
         dying(h, deadly(h))
-        with monkeypatch.context() as patch:
-            patch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "RETR": locked})
-            for _ in range(6):
-                h.poll()
+        h.server.behaviour = Behaviour(script={"RETR 1": Refuse("locked", "SYS/TEMP")})
+        for _ in range(6):
+            h.poll()
         assert h.subjects() == ["last"]
+        h.server.behaviour = Behaviour()
         h.poll()
         assert (h.subjects(), reasons(h)) == (["last", "bad"], [])
 
 
-def test_a_suspect_with_more_octets_than_listed_and_allowed_is_skipped_and_no_suspect_any_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def sizes(session: simulated.Session, argument: bytes) -> None:
-        session._listing(argument, lambda _: "100")
-
-    monkeypatch.setattr(simulated.Session, "_TRANSACTION", {**simulated.Session._TRANSACTION, "LIST": sizes})
-    with house(mail("bad", "x" * 5000)) as h:
+def test_a_suspect_with_more_octets_than_listed_and_allowed_is_skipped_and_no_suspect_any_more() -> None:
+    with house(mail("bad", "x" * 5000), behaviour=Behaviour(sizes=Sizes.ZERO)) as h:
         dying(h, deadly(h))
         h.poll(max_message_bytes=2000)
         assert h.subjects("skipped") == ["bad"]

@@ -534,6 +534,25 @@ def test_a_retrieval_left_with_nothing_under_way_does_not() -> None:
     assert session.quit()
 
 
+@pytest.mark.parametrize("end", [b".\r\n", b"\n.\r\n"])
+def test_a_body_without_its_last_line_end_does_not_swallow_the_next_reply_unseen(end: bytes) -> None:
+    session = opened(pipelined((retr(1, 2, 3), b"+OK\r\nSubject: 1\r\n\r\nunfinished" + end + mail(2) + mail(3))))
+    with pytest.raises(ProtocolError, match="message 1 seems to go on over the next one"):
+        list(session.retrieve(refs(3), MemorySpool, max_bytes=1000))
+    assert session.broken
+
+
+QUOTING = b"He said.\r\n+OK it is\r\n"
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 100), (2, len(QUOTING))], ids=["alone", "of the listed size"])
+def test_a_body_that_only_looks_as_if_it_had_swallowed_a_reply_is_had(count: int, size: int) -> None:
+    replies = b"".join(b"+OK\r\n" + QUOTING + b".\r\n" for _ in range(count))
+    session = opened(pipelined((retr(*range(1, count + 1)), replies)))
+    found = list(session.retrieve(refs(count, size), MemorySpool, max_bytes=1000))
+    assert [type(each) for each in found] == [Retrieved] * count
+
+
 def test_a_spool_that_fails_breaks_the_session() -> None:
     class FullSpool(MemorySpool):
         def write(self, data: bytes | memoryview) -> None:

@@ -56,7 +56,7 @@ def test_no_committed_text_says_what_must_not_be_said(phrase: str, reason: str) 
 
 @pytest.mark.parametrize("point", ENTRY_POINTS, ids=lambda point: point.name)
 def test_what_is_installed_can_be_loaded(point: EntryPoint) -> None:
-    assert callable(point.load())
+    assert callable(point.load()) == (point.group != "pytest11")  # pytest wants a module
 
 
 def test_the_wheel_carries_every_committed_file_of_its_packages(tmp_path: Path) -> None:

@@ -88,3 +88,16 @@ def test_implicit_tls_without_a_certificate_is_wrong_usage(capsys: pytest.Captur
     with pytest.raises(SystemExit, match="2"):
         main(["--implicit-tls"])
     assert "needs --cert" in capsys.readouterr().err
+
+
+def test_an_unknown_behaviour_is_wrong_usage_and_a_known_one_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--behaviour", "uidl-nome"])
+    assert "near it: uidl-none" in capsys.readouterr().err
+    with start("--behaviour", "greeting-bare") as process:
+        client = poplib.POP3("127.0.0.1", listening_port(process), timeout=10)
+        assert client.getwelcome() == b"+OK"
+        client.quit()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "  behaves: greeting-bare\n"
