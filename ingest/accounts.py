@@ -32,8 +32,10 @@ _NOT_YET_AUTH = ("xoauth2", "oauthbearer")
 _YEARS_S = 100 * 366 * 86400
 _MAX_TAGS, _MAX_TAG_OCTETS = 32, 256
 _MAX_USERNAME_OCTETS = 255
-KEYS = ("id", "host", "port", "ca_file", "tls", "allow_plaintext", "username", "password", "auth", "keep", "first_poll",
-        "poll_interval_s", "tags")  # fmt: skip
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_FINGERPRINTS = 4
+KEYS = ("id", "host", "port", "ca_file", "fingerprint", "tls", "allow_plaintext", "username", "password", "auth",
+        "keep", "first_poll", "poll_interval_s", "tags")  # fmt: skip
 
 
 class _Wrong(Exception):
@@ -90,7 +92,7 @@ def build_account(entry: Mapping[str, Any], whom: str, seal: Seal | None) -> Acc
         problems.append(f"{whom}: {key}: {what}")
     if problems:
         raise ConfigurationError(problems)
-    return Account(keep_s=values.pop("keep"), **values)
+    return Account(keep_s=values.pop("keep"), fingerprints=values.pop("fingerprint"), **values)
 
 
 def account_to_json(account: Account) -> str:
@@ -107,7 +109,8 @@ def account_from_json(text: str | bytes) -> Account:
     try:
         table = json.loads(text)
         known = {field.name: table[field.name] for field in fields(Account) if field.name in table}
-        return Account(**{**known, "tls": Tls(known["tls"]), "auth": Auth(known["auth"])})
+        made = {"tls": Tls(known["tls"]), "auth": Auth(known["auth"])}
+        return Account(**{**known, **made, "fingerprints": tuple(known.get("fingerprints", ()))})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError([f"registry: not an account ({type(error).__name__}: {error})"]) from None
 
@@ -158,6 +161,8 @@ def as_written(account: Account) -> dict[str, Any]:
     """An account in the keys of the accounts file, for a person to read; a sealed password is only named as such."""
     table = asdict(account)
     table["keep"] = keep_as_written(table.pop("keep_s"))
+    pins = list(table.pop("fingerprints"))
+    table["fingerprint"] = pins[0] if len(pins) == 1 else pins or None
     if account.password.startswith("sealed:"):
         table["password"] = "sealed"  # noqa: S105 - the word, not a password
     return {key: table[key] for key in KEYS}
@@ -206,6 +211,20 @@ class _Fields:
 
     def ca_file(self) -> str | None:
         return self._text("ca_file") or None
+
+    def fingerprint(self) -> tuple[str, ...]:
+        given = self._entry.get("fingerprint", ())
+        pins = [given] if isinstance(given, str) else given
+        if not isinstance(pins, list | tuple) or not all(isinstance(pin, str) for pin in pins):
+            raise _Wrong('must be a text, or a list of texts: "sha256:" and 64 hex digits')
+        if len(pins) > _MAX_FINGERPRINTS:
+            raise _Wrong(f"at most {_MAX_FINGERPRINTS} certificates")
+        found = tuple(_canonical(pin) for pin in pins)
+        if found and self._tls() is Tls.NONE:
+            raise _Wrong("pins a certificate, and tls = 'none' has none (implicit or starttls)")
+        if found and "ca_file" in self._entry:
+            raise _Wrong("stands in place of a CA bundle (leave out either this or ca_file)")
+        return found
 
     def tls(self) -> Tls:
         tls, host = self._tls(), self._entry.get("host")
@@ -312,6 +331,15 @@ class _Fields:
         if not isinstance(value, bool):
             raise _Wrong(f"{value!r:.80} is not true or false")
         return value
+
+
+def _canonical(pin: str) -> str:
+    """A fingerprint in the one form that is compared: openssl prints capitals, and colons in between."""
+    text = pin.strip().lower()
+    found = "sha256:" + text.removeprefix("sha256:").replace(":", "")
+    if not text.startswith("sha256:") or not _FINGERPRINT.fullmatch(found):
+        raise _Wrong(f"{pin[:80]!r} is not sha256: and 64 hex digits (mailsluice accounts check prints it)")
+    return found
 
 
 def _is_date(text: str) -> bool:

@@ -23,6 +23,8 @@ class AccountCheck:
     octets: int
     uidl_form: str | None
     round_trip_s: float
+    certificate_sha256: str | None = None  # as an account's `fingerprint` is written
+    certificate_days_left: int | None = None  # below 0 where a pinned one is out of date
 
 
 class Checker:
@@ -42,7 +44,13 @@ class Checker:
     def check(self, account: Account) -> AccountCheck:
         """What was seen; raises the IngestError that stands in the way."""
         secret = self._secrets.resolve(account.password)
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        stream = self._dialer.dial(
+            account.host,
+            account.port,
+            tls=account.tls,
+            ca_file=account.ca_file,
+            fingerprints=account.fingerprints,
+        )
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits)
         try:
             session.start(tls=account.tls)
@@ -66,4 +74,6 @@ class Checker:
             octets=sum(ref.size for ref in listing.messages),
             uidl_form=uidl.decode("ascii", "backslashreplace") if uidl else None,
             round_trip_s=round_trip_s,
+            certificate_sha256=tls.sha256 if tls else None,
+            certificate_days_left=(tls.not_after - self._clock.now()).days if tls and tls.not_after else None,
         )

@@ -119,7 +119,13 @@ class Poller:
         # Renewed once, not in steps of its own: it may be called from within a step that is tried again.
         beat = Heartbeat(lambda: self._lease.renew(account.id, token), self._clock, self._renew_every_s)
         secret = self._secrets.resolve(account.password)
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        stream = self._dialer.dial(
+            account.host,
+            account.port,
+            tls=account.tls,
+            ca_file=account.ca_file,
+            fingerprints=account.fingerprints,
+        )
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits, on_progress=beat)
         visit: Visit | None = None
         failure: IngestError | None = None

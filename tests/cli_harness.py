@@ -51,6 +51,8 @@ class ScriptedPoller:
             port=account.port,
             tls_version="TLSv1.3",
             certificate_not_after=datetime(2027, 1, 31, tzinfo=UTC),
+            certificate_sha256="sha256:" + "ab" * 32,
+            certificate_days_left=90,
             capabilities=Capabilities(known=True, names=frozenset({"UIDL", "PIPELINING"}), login_delay_s=60),
             messages=3,
             octets=4096,

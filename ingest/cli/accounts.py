@@ -72,6 +72,9 @@ def apply(services: Services, *, file: Path, prune: bool, as_json: bool) -> None
 @click.option("--first-poll", help="all (default), new, or a date such as 2026-01-31.")
 @click.option("--poll-interval-s", type=int, help="Shortest interval; default: 60.")
 @click.option("--ca-file", help="CA bundle of this server.")
+@click.option(
+    "--fingerprint", multiple=True, metavar="sha256:HEX", help="Accept this certificate only, whoever issued it."
+)
 @click.option("--allow-plaintext", is_flag=True, default=None, help="Accept --tls none beyond this machine.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Copied into every event; may be repeated.")
 @as_json
@@ -83,6 +86,7 @@ def add(
     account_id: str,
     prompt: bool,
     tags: tuple[str, ...],
+    fingerprint: tuple[str, ...],
     as_json: bool,
     **given: str | int | bool | None,
 ) -> None:
@@ -94,7 +98,7 @@ def add(
     elif str(given["password"]).startswith("plain:"):
         raise ConfigurationError([f"{account_id}: password: a literal shows in the process list (use --prompt)"])
     entry: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    entry |= {"id": account_id, "tags": _tags(tags)}
+    entry |= {"id": account_id, "tags": _tags(tags), "fingerprint": list(fingerprint)}
     account = build_account(entry, account_id, services.secrets.seal if services.may_seal else None)
     if services.registry.get([account_id]):
         raise AccountMisconfigured(f"{account_id}: there is one of this id", todo="accounts apply changes it")
@@ -199,12 +203,13 @@ def check(services: Services, *, account_id: str, as_json: bool) -> None:
         dump(found)
         return
     can = found.capabilities
-    until = found.certificate_not_after
+    until, days = found.certificate_not_after, found.certificate_days_left
     pairs(
         {
             "server": check_line(found),
             "software": can.implementation or "it doesn't say",
-            "certificate": f"valid until {until:%Y-%m-%d}" if until else "none",
+            "certificate": f"valid until {until:%Y-%m-%d}, {days} days left" if until else "none",
+            "fingerprint": found.certificate_sha256 or "none",
             "capabilities": " ".join(sorted(can.names)) or "it doesn't say",
             "mechanisms": " ".join(sorted(can.sasl)) or "USER",
             "login delay": span(can.login_delay_s) if can.login_delay_s is not None else "none",
@@ -249,6 +254,8 @@ def _print(services: Services, account: Account, *, as_json: bool) -> None:
         return
     written: dict[str, Any] = as_written(account)
     written["tags"] = ", ".join(f"{name}={value}" for name, value in account.tags.items())
+    pins = written["fingerprint"]
+    written["fingerprint"] = ", ".join(pins) if isinstance(pins, list) else pins
     written["allow_plaintext"] = "yes" if account.allow_plaintext else None
     shown: dict[str, str | Text] = {key: str(value) for key, value in written.items() if value}
     shown["state"] = _state(account)
