@@ -204,7 +204,8 @@ def test_check_says_what_the_server_can_do(cli: Harness) -> None:
     cli.add(account("billing"))
     lines = [re.split("  +", line) for line in cli.run("accounts", "check", "billing").output.splitlines()]
     assert ["capabilities", "PIPELINING UIDL"] in lines
-    assert ["certificate", "valid until 2027-01-31"] in lines
+    assert ["certificate", "valid until 2027-01-31, 90 days left"] in lines
+    assert ["fingerprint", "sha256:" + "ab" * 32] in lines
     assert ["login delay", "60 s"] in lines
 
 
