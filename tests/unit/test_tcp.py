@@ -66,6 +66,7 @@ def test_one_context_serves_all_connections_with_the_same_ca_file(
 
     def make(**given: str) -> ssl.SSLContext:
         made.append(real(**given))
+        made[-1].minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED  # as a system's openssl.cnf may have it
         return made[-1]
 
     monkeypatch.setattr(ssl, "create_default_context", make)
