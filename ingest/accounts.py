@@ -30,8 +30,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _YEARS_S = 100 * 366 * 86400
 _MAX_TAGS, _MAX_TAG_OCTETS = 32, 256
 _MAX_USERNAME_OCTETS = 255
-KEYS = ("id", "host", "port", "ca_file", "tls", "allow_plaintext", "username", "password", "auth", "oauth", "keep",
-        "first_poll", "poll_interval_s", "tags")  # fmt: skip
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_FINGERPRINTS = 4
+KEYS = ("id", "host", "port", "ca_file", "fingerprint", "tls", "allow_plaintext", "username", "password", "auth",
+        "oauth", "keep", "first_poll", "poll_interval_s", "tags")  # fmt: skip
 
 
 def parse_accounts(text: str, source: str, seal: Seal | None) -> list[Account]:
@@ -82,7 +84,7 @@ def build_account(entry: Mapping[str, Any], whom: str, seal: Seal | None) -> Acc
     problems += [f"{whom}: {key}: {no_such_key(key, KEYS)}" for key in entry if key not in KEYS]
     if problems:
         raise ConfigurationError(problems)
-    return Account(keep_s=values.pop("keep"), **values)
+    return Account(keep_s=values.pop("keep"), fingerprints=values.pop("fingerprint"), **values)
 
 
 def account_to_json(account: Account) -> str:
@@ -100,7 +102,8 @@ def account_from_json(text: str | bytes) -> Account:
         table = json.loads(text)
         known = _known(Account, table)
         oauth = None if known.get("oauth") is None else OAuth(**_known(OAuth, known["oauth"]))
-        return Account(**{**known, "tls": Tls(known["tls"]), "auth": Auth(known["auth"]), "oauth": oauth})
+        made = {"tls": Tls(known["tls"]), "auth": Auth(known["auth"]), "oauth": oauth}
+        return Account(**{**known, **made, "fingerprints": tuple(known.get("fingerprints", ()))})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError([f"registry: not an account ({type(error).__name__}: {error})"]) from None
 
@@ -166,6 +169,8 @@ def as_written(account: Account) -> dict[str, Any]:
     """An account in the keys of the accounts file, for a person to read; a sealed secret is only named as such."""
     table = asdict(account)
     table["keep"] = keep_as_written(table.pop("keep_s"))
+    pins = list(table.pop("fingerprints"))
+    table["fingerprint"] = pins[0] if len(pins) == 1 else pins or None
     table["password"] = _shown(account.password) or None
     if table["oauth"]:
         table["oauth"] = {key: _shown(value) for key, value in table["oauth"].items() if value}
@@ -211,6 +216,20 @@ class _Fields(Reader):
 
     def ca_file(self) -> str | None:
         return self._text("ca_file") or None
+
+    def fingerprint(self) -> tuple[str, ...]:
+        given = self._entry.get("fingerprint", ())
+        pins = [given] if isinstance(given, str) else given
+        if not isinstance(pins, list | tuple) or not all(isinstance(pin, str) for pin in pins):
+            raise Wrong('must be a text, or a list of texts: "sha256:" and 64 hex digits')
+        if len(pins) > _MAX_FINGERPRINTS:
+            raise Wrong(f"at most {_MAX_FINGERPRINTS} certificates")
+        found = tuple(_canonical(pin) for pin in pins)
+        if found and self._tls() is Tls.NONE:
+            raise Wrong("pins a certificate, and tls = 'none' has none (implicit or starttls)")
+        if found and "ca_file" in self._entry:
+            raise Wrong("stands in place of a CA bundle (leave out either this or ca_file)")
+        return found
 
     def tls(self) -> Tls:
         tls, host = self._tls(), self._entry.get("host")
@@ -297,6 +316,15 @@ class _Fields(Reader):
             return Tls(self._entry.get("tls", "implicit"))
         except ValueError:
             return None
+
+
+def _canonical(pin: str) -> str:
+    """A fingerprint in the one form that is compared: openssl prints capitals, and colons in between."""
+    text = pin.strip().lower()
+    found = "sha256:" + text.removeprefix("sha256:").replace(":", "")
+    if not text.startswith("sha256:") or not _FINGERPRINT.fullmatch(found):
+        raise Wrong(f"{pin[:80]!r} is not sha256: and 64 hex digits (mailsluice accounts check prints it)")
+    return found
 
 
 def _is_date(text: str) -> bool:

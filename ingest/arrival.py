@@ -188,7 +188,13 @@ class Arrival:
         if self.session is not None:
             self._flights += self.session.flights
             self.session = None
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        stream = self._dialer.dial(
+            account.host,
+            account.port,
+            tls=account.tls,
+            ca_file=account.ca_file,
+            fingerprints=account.fingerprints,
+        )
         session = Session(stream, host=account.host, clock=self._clock, limits=self._limits, on_progress=self._beat)
         self.session = session
         try:

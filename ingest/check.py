@@ -39,7 +39,13 @@ class Checker:
     def check(self, account: Account) -> AccountCheck:
         """What was seen; raises the IngestError that stands in the way."""
         secret = self._credentials.of(account)
-        stream = self._dialer.dial(account.host, account.port, tls=account.tls, ca_file=account.ca_file)
+        stream = self._dialer.dial(
+            account.host,
+            account.port,
+            tls=account.tls,
+            ca_file=account.ca_file,
+            fingerprints=account.fingerprints,
+        )
         session = Session(stream, host=account.host, clock=self._clock, limits=self._session_limits)
         try:
             before_login = session.start(tls=account.tls)
@@ -72,6 +78,7 @@ class Checker:
             too_large=sum(size > self._max_message_bytes for size in sizes),
             login_s=login_s,
             round_trip_s=round_trip_s,
+            certificate_sha256=tls.sha256 if tls else None,
         )
 
 

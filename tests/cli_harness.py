@@ -51,6 +51,7 @@ class ScriptedPoller:
             tls=account.tls,
             tls_version="TLSv1.3",
             certificate_not_after=datetime(2027, 1, 31, tzinfo=UTC),
+            certificate_sha256="sha256:" + "ab" * 32,
             greeting="ready",
             apop=False,
             capabilities=Capabilities(known=True, names=frozenset({"UIDL", "PIPELINING"}), login_delay_s=60),

@@ -57,7 +57,9 @@ class FakeDialer:
     dialled: list[tuple[str, int, Tls, str | None]] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
         self.dialled.append((host, port, tls, ca_file))
         self.clock.seconds += self.seconds
         server = self.servers.get((host, port), HostUnreachable(f"host {host} does not resolve"))

@@ -44,6 +44,7 @@ _BANNED: Sequence[tuple[Network, str]] = tuple(
         ("2001::/23", "reserved"),
         ("3fff::/20", "documentation"),
         ("fd00:ec2::254/128", "a metadata service"),
+        ("fd20:ce::254/128", "a metadata service"),
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "site-local"),

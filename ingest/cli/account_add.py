@@ -48,6 +48,9 @@ _OF_A_HOST = ("port", "tls", "allow_plaintext")
 @click.option("--first-poll", help="all (default), new, or a date such as 2026-01-31.")
 @click.option("--poll-interval-s", type=int, help="Shortest interval; default: 60.")
 @click.option("--ca-file", help="CA bundle of this server.")
+@click.option(
+    "--fingerprint", multiple=True, metavar="sha256:HEX", help="Accept this certificate only, whoever issued it."
+)
 @click.option("--allow-plaintext", is_flag=True, default=None, help="Accept --tls none beyond this machine.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Copied into every event; may be repeated.")
 @as_json
@@ -62,6 +65,7 @@ def add(
     yes: bool,
     trust_srv: bool,
     tags: tuple[str, ...],
+    fingerprint: tuple[str, ...],
     as_json: bool,
     **given: str | int | bool | None,
 ) -> None:
@@ -73,7 +77,7 @@ def add(
     if str(given["password"]).startswith("plain:"):
         raise ConfigurationError([f"{account_id}: password: a literal shows in the process list (use --prompt)"])
     entry: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    entry |= {"id": account_id, "tags": _tags(tags)}
+    entry |= {"id": account_id, "tags": _tags(tags)} | ({"fingerprint": list(fingerprint)} if fingerprint else {})
     if is_address:
         entry.setdefault("username", whom)
     for key in ("host", "username"):

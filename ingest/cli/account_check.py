@@ -67,6 +67,7 @@ def _print_found(found: AccountCheck, now: datetime) -> None:
         "greeting": found.greeting or "bare",
         "encryption": f"{found.tls_version}, {found.tls}" if found.tls_version else "none: plaintext",
         "certificate": _certificate(found.certificate_not_after, now),
+        "fingerprint": found.certificate_sha256 or "none",
         "before login": _names(before),
         "after login": "not asked" if after is None else "the same" if after.names == before.names else _names(after),
         "mechanisms": " ".join(_mechanisms(found)),

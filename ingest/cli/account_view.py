@@ -35,6 +35,8 @@ def print_account(services: Services, account: Account, *, as_json: bool) -> Non
         return
     written: dict[str, Any] = as_written(account)
     written["tags"] = ", ".join(f"{name}={value}" for name, value in account.tags.items())
+    pins = written["fingerprint"]
+    written["fingerprint"] = ", ".join(pins) if isinstance(pins, list) else pins
     written["oauth"] = ", ".join(f"{name}={value}" for name, value in (written["oauth"] or {}).items())
     written["allow_plaintext"] = "yes" if account.allow_plaintext else None
     shown: dict[str, str | Text] = {key: str(value) for key, value in written.items() if value}

@@ -77,7 +77,7 @@ class Account:
     `password` is a reference (`env:NAME`, `file:PATH`, or `sealed:…` for a literal encrypted at rest), never a secret;
     empty where `auth` takes a token, and only there `oauth` says where that comes from.
     `keep_s` None keeps mail for ever, 0 deletes after the grace, else deletes at that age. `first_poll` is "all",
-    "new", or an ISO date.
+    "new", or an ISO date. `fingerprints` ("sha256:<64 hex>" each) stand in place of the CA set and the host name.
     """
 
     id: str
@@ -89,6 +89,7 @@ class Account:
     auth: Auth = Auth.AUTO
     oauth: OAuth | None = None
     ca_file: str | None = None
+    fingerprints: tuple[str, ...] = ()
     allow_plaintext: bool = False
     keep_s: int | None = None
     first_poll: str = "all"

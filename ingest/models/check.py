@@ -39,8 +39,9 @@ class AccountCheck:
     """What a server is and can do.
 
     `capabilities`: before the login, under TLS where there is TLS; `capabilities_after_login`: what CAPA says then,
-    None where it was not asked. `apop`: the greeting has a timestamp for APOP. `octets`, `largest_bytes`: as LIST
-    says. `complete`: UIDL, LIST and STAT agree. `too_large`: messages over the cap.
+    None where it was not asked. `certificate_sha256`: as an account's `fingerprint` is written. `apop`: the greeting
+    has a timestamp for APOP. `octets`, `largest_bytes`: as LIST says. `complete`: UIDL, LIST and STAT agree.
+    `too_large`: messages over the cap.
     """
 
     host: str
@@ -48,6 +49,7 @@ class AccountCheck:
     tls: Tls
     tls_version: str | None
     certificate_not_after: datetime | None
+    certificate_sha256: str | None
     greeting: str
     apop: bool
     capabilities: Capabilities

@@ -11,10 +11,14 @@ from ingest.models import HostProfile, Place, Tls
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What TLS settled on: protocol version and the end of the certificate's validity."""
+    """What TLS settled on: protocol version, the end of the certificate's validity, and what would pin it.
+
+    `sha256` is of the server's own certificate as it came (DER), written as an account's `fingerprint` is.
+    """
 
     version: str
     not_after: datetime | None
+    sha256: str = ""
 
 
 class ByteStream(Protocol):
@@ -32,7 +36,7 @@ class ByteStream(Protocol):
         ...
 
     def start_tls(self) -> None:
-        """Encrypt from here on; the certificate is verified against the account's host name and CA set."""
+        """Encrypt from here on; the certificate is verified by what `dial` was given."""
         ...
 
     @property
@@ -48,8 +52,21 @@ class ByteStream(Protocol):
 class Dialer(Protocol):
     """Opens connections: resolves once, checks every address against the policy, connects to a checked one."""
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
-        """Connect (and, for implicit TLS, shake hands); HostUnreachable, CertificateRejected, AccountMisconfigured."""
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
+        """Connect (and, for implicit TLS, shake hands).
+
+        Args:
+            host: a name or an address.
+            port: of TCP.
+            tls: how it is encrypted, or will be.
+            ca_file: CA bundle that the certificate must descend from, and then be for `host`; None takes the usual one.
+            fingerprints: "sha256:<64 hex>" each; where there are any, the certificate must be one of these instead.
+
+        Raises:
+            HostUnreachable, CertificateRejected, ConnectionLost, AccountMisconfigured.
+        """
         ...
 
 

@@ -45,16 +45,25 @@ class MailServer(OwnProcess):
         directory: its log and, with `tls`, its certificate and `ca_file`.
         mail: by user name, what lies in the maildrop.
         tls: TLS from the first octet.
+        newest: the newest version of it; None for what there is.
     """
 
     name = "mailserver"
 
-    def __init__(self, directory: Path, mail: Mapping[str, Mail], *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        mail: Mapping[str, Mail],
+        *,
+        tls: bool = False,
+        newest: ssl.TLSVersion | None = None,
+    ) -> None:
         super().__init__(directory)
         self.host = "localhost" if tls else "127.0.0.1"
         self.ca_file = directory / "ca.pem"
         self._certificate = directory / "server.pem" if tls else None
         self._mail = mail
+        self._newest = newest
         if self._certificate is not None:
             authority = trustme.CA()
             authority.cert_pem.write_to_path(str(self.ca_file))
@@ -64,6 +73,7 @@ class MailServer(OwnProcess):
         specification = {
             "port": self.port,
             "certificate": str(self._certificate) if self._certificate else None,
+            "newest": self._newest.name if self._newest else None,
             "mail": {user: asdict(mail) for user, mail in self._mail.items()},
         }
         return [sys.executable, __file__, json.dumps(specification)]
@@ -100,6 +110,8 @@ def main() -> None:
     if specification["certificate"]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(specification["certificate"])
+        if specification["newest"]:
+            context.maximum_version = ssl.TLSVersion[specification["newest"]]
     behaviour = Behaviour(exclusive=False)  # contestants follow at once on one another
     server = Simulator(
         users, behaviour=behaviour, port=specification["port"], tls=context, implicit_tls=context is not None

@@ -23,6 +23,9 @@ _TICK_S = 0.001
 _ADAPTERS = {
     "tcp": "pop3",
     "address_policy": "pop3",
+    "resolver": "pop3",
+    "tls": "tls",
+    "tls_sessions": "tls",
     "directory_store": "store",
     "s3_store": "store",
     "spool": "spool",

@@ -102,8 +102,10 @@ class ArmedDialer:
         self._inner = inner
         self._fuse = fuse
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
-        stream = self._inner.dial(host, port, tls=tls, ca_file=ca_file)
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
+        stream = self._inner.dial(host, port, tls=tls, ca_file=ca_file, fingerprints=fingerprints)
         self._fuse.arrive(Point.CONNECTED)
         return ArmedStream(stream, self._fuse)
 

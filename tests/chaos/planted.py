@@ -70,8 +70,10 @@ class _Greedy:
     def __init__(self, inner: Dialer) -> None:
         self._inner = inner
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
-        return _GreedyStream(self._inner.dial(host, port, tls=tls, ca_file=ca_file))
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
+        return _GreedyStream(self._inner.dial(host, port, tls=tls, ca_file=ca_file, fingerprints=fingerprints))
 
 
 class _GreedyStream:

@@ -42,7 +42,9 @@ class SimulatedDialer:
         self._world = world
         self._actor = actor
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
         self._world.step(self._actor, "dial", host)
         if self._world.faults.strikes("dial_refused"):
             raise HostUnreachable(f"{host} refuses connections")

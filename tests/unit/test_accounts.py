@@ -237,3 +237,46 @@ def test_sealing_the_same_password_again_changes_nothing() -> None:
     assert changes.unchanged == (old,)
     changes = compare({"b": old}, [new], prune=False, same_secret=lambda *_: False)
     assert changes.changed == (new,)
+
+
+PIN = "sha256:" + "0f" * 32
+
+
+@pytest.mark.parametrize(
+    "written", [PIN, PIN.upper(), "sha256:" + ":".join(["0F"] * 32), "SHA256:" + ":".join(["0f"] * 32), [PIN]]
+)
+def test_a_fingerprint_is_read_as_openssl_prints_it(written: object) -> None:
+    assert build_account(GOOD | {"fingerprint": written}, "b", None).fingerprints == (PIN,)
+
+
+def test_several_certificates_may_be_pinned_so_that_one_can_be_replaced() -> None:
+    pins = [PIN, "sha256:" + "1" * 64]
+    account = build_account(GOOD | {"fingerprint": pins}, "b", None)
+    assert account.fingerprints == tuple(pins)
+    assert account_from_json(account_to_json(account)) == account
+    assert as_written(account)["fingerprint"] == pins
+    assert as_written(build_account(GOOD | {"fingerprint": PIN}, "b", None))["fingerprint"] == PIN
+    assert build_account(GOOD, "b", None).fingerprints == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"fingerprint": "0f" * 32}, "is not sha256: and 64 hex digits"),
+        ({"fingerprint": "sha1:" + "0f" * 20}, "is not sha256: and 64 hex digits"),
+        ({"fingerprint": PIN[:-1]}, "is not sha256: and 64 hex digits"),
+        ({"fingerprint": PIN[:-1] + "g"}, "is not sha256: and 64 hex digits"),
+        ({"fingerprint": ""}, "is not sha256: and 64 hex digits"),
+        ({"fingerprint": 7}, "must be a text, or a list of texts"),
+        ({"fingerprint": [PIN, 7]}, "must be a text, or a list of texts"),
+        ({"fingerprint": [PIN] * 5}, "at most 4 certificates"),
+        ({"fingerprint": PIN, "tls": "none", "host": "localhost"}, "tls = 'none' has none"),
+        ({"fingerprint": PIN, "ca_file": "/ca.pem"}, "stands in place of a CA bundle"),
+    ],
+)
+def test_a_fingerprint_that_can_pin_nothing_is_refused(given: dict[str, object], wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build_account(GOOD | given, "b", None)
+    (problem,) = caught.value.problems
+    assert problem.startswith("b: fingerprint: ")
+    assert wrong in problem

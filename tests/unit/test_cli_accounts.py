@@ -116,6 +116,14 @@ def test_adding_prints_what_was_stored(cli: Harness) -> None:
     assert "billing" in cli.state.due
 
 
+def test_certificates_are_pinned_as_an_account_is_added(cli: Harness) -> None:
+    pins = ["sha256:" + digit * 64 for digit in "12"]
+    base = ("accounts", "add", "b", "--host", "h", "--username", "u", "--password", "env:X")
+    result = cli.run(*base, "--fingerprint", pins[0], "--fingerprint", pins[1])
+    assert cli.state.accounts["b"].fingerprints == tuple(pins)
+    assert ["fingerprint", ", ".join(pins)] in [line.split(maxsplit=1) for line in result.output.splitlines()]
+
+
 def test_a_literal_password_is_refused_as_an_argument_and_asked_for_instead() -> None:
     cli = harness(Settings(secret_key=KEY))
     base = ("accounts", "add", "b", "--host", "h", "--username", "u")
@@ -215,6 +223,7 @@ def test_check_says_what_the_server_can_do(cli: Harness) -> None:
     assert ["before login", "PIPELINING UIDL"] in lines
     assert ["certificate", "good until 2027-01-31, 67 days"] in lines
     assert ["LOGIN-DELAY", "60 s"] in lines
+    assert ["fingerprint", "sha256:" + "ab" * 32] in lines
 
 
 def test_a_check_that_fails_is_one_line(cli: Harness) -> None:

@@ -3,16 +3,13 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import trustme
 from pop3_scripts import ManualClock
+from tls_servers import LOOPBACK, Authority, converse, dialer, greet_over_tls, served, wait_for_end
 
-from ingest.adapters import tcp
 from ingest.adapters.tcp import TcpDialer
 from ingest.errors import (
     AccountMisconfigured,
@@ -26,78 +23,10 @@ from ingest.models import Tls
 from ingest.pop3.session import Session, SessionLimits
 from ingest.ports import ByteStream
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-Handler = Callable[[socket.socket], None]
-
-
-@contextmanager
-def served(handler: Handler) -> Iterator[int]:
-    """A server on loopback that hands each connection to `handler`; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    try:
-                        handler(connection)
-                    except OSError:
-                        continue  # the client hung up, as some tests make it
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-
-
-def wait_for_end(connection: socket.socket) -> None:
-    while connection.recv(4096):
-        pass
-
-
-class Authority:
-    """A CA, and the file that clients trust it by."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.file = str(folder / "ca.pem")
-        self.ca.cert_pem.write_to_path(self.file)
-
-    def server_context(self, *names: str, not_after: datetime | None = None) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*names, not_after=not_after).configure_cert(context)
-        return context
-
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-def greet_over_tls(context: ssl.SSLContext) -> Handler:
-    def handle(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as shaken:
-            shaken.sendall(b"+OK ready\r\n")
-            wait_for_end(shaken)
-
-    return handle
-
-
-def converse(connection: socket.socket, *steps: tuple[bytes, bytes]) -> None:
-    for expected, answer in steps:
-        heard = b""
-        while len(heard) < len(expected):
-            heard += connection.recv(len(expected) - len(heard))
-        assert heard == expected
-        connection.sendall(answer)
-
-
-def dialer(timeout_s: float = 5) -> TcpDialer:
-    return TcpDialer(timeout_s, None, LOOPBACK)
 
 
 def session(stream: object) -> Session:
@@ -132,6 +61,7 @@ def test_a_good_certificate_is_accepted_and_described(authority: Authority) -> N
         assert stream.tls.version in {"TLSv1.2", "TLSv1.3"}
         assert stream.tls.not_after is not None
         assert stream.tls.not_after > datetime.now(UTC)
+        assert stream.tls.sha256 == authority.pins[-1]
         stream.close()
 
 
@@ -187,73 +117,48 @@ def test_what_came_over_tls_before_the_connection_broke_is_handed_out(authority:
         stream.close()
 
 
-def test_one_context_serves_all_connections_with_the_same_ca_file(authority: Authority) -> None:
-    shared = dialer()
+def test_one_context_serves_all_connections_with_the_same_ca_file(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, made = dialer(), []
+    real = ssl.create_default_context
+
+    def make(**given: str) -> ssl.SSLContext:
+        made.append(real(**given))
+        made[-1].minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED  # as a system's openssl.cnf may have it
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", make)
+
+    def visit(port: int) -> None:
+        shared.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file).close()
+
     with served(greet_over_tls(authority.server_context("localhost"))) as port:
-        for _ in range(2):
-            shared.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file).close()
-    assert list(shared._contexts) == [authority.file]
-    assert shared._contexts[authority.file].minimum_version is ssl.TLSVersion.TLSv1_2
-    assert shared._contexts[authority.file].verify_mode is ssl.CERT_REQUIRED
-    assert shared._contexts[authority.file].check_hostname
+        visitors = [threading.Thread(target=visit, args=(port,)) for _ in range(8)]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.join(10)
+        visit(port)
+    (context,) = made
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
-def resumed(shared: TcpDialer, host: str, port: int, ca_file: str) -> bool:
-    """Connect, read the greeting (TLS 1.3 sends its tickets before it), leave; whether a session was resumed."""
-    stream = shared.dial(host, port, tls=Tls.IMPLICIT, ca_file=ca_file)
-    assert received(stream) == b"+OK ready\r\n"
-    assert stream.tls is not None
-    reused = stream._socket.session_reused  # type: ignore[attr-defined]
-    stream.close()
-    return bool(reused)
-
-
-def test_a_tls_session_is_resumed_with_the_same_peer_under_the_same_ca_set_only(
-    authority: Authority, tmp_path: Path
-) -> None:
-    shared, copy = dialer(), tmp_path / "copy.pem"
-    copy.write_bytes(Path(authority.file).read_bytes())
-    with served(greet_over_tls(authority.server_context("localhost", "127.0.0.1"))) as port:
-        assert not resumed(shared, "localhost", port, authority.file)
-        assert resumed(shared, "localhost", port, authority.file)
-        assert not resumed(shared, "127.0.0.1", port, authority.file)
-        assert not resumed(shared, "localhost", port, str(copy))
-        assert not resumed(dialer(), "localhost", port, authority.file)
-
-
-def test_a_session_that_the_server_no_longer_knows_is_a_full_handshake(authority: Authority) -> None:
-    shared, contexts = dialer(), [authority.server_context("localhost") for _ in range(2)]
-
-    def another(connection: socket.socket) -> None:
-        greet_over_tls(contexts.pop())(connection)
-
-    with served(another) as port:
-        assert not resumed(shared, "localhost", port, authority.file)
-        assert not resumed(shared, "localhost", port, authority.file)
-
-
-def test_an_impostor_is_refused_although_an_earlier_session_with_that_name_is_remembered(
-    authority: Authority, tmp_path: Path
-) -> None:
-    (tmp_path / "other").mkdir()
-    contexts = [Authority(tmp_path / "other").server_context("localhost"), authority.server_context("localhost")]
-
-    def next_one(connection: socket.socket) -> None:
-        greet_over_tls(contexts.pop())(connection)
-
-    shared = dialer()
-    with served(next_one) as port:
-        resumed(shared, "localhost", port, authority.file)
-        with pytest.raises(CertificateRejected, match="unknown issuer"):
-            resumed(shared, "localhost", port, authority.file)
-
-
-def test_remembered_sessions_are_bounded(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "_SESSIONS", 1)
-    shared = dialer()
-    with served(greet_over_tls(authority.server_context("localhost", "127.0.0.1"))) as port:
-        for host in ("localhost", "127.0.0.1", "localhost"):
-            assert not resumed(shared, host, port, authority.file)
+def test_a_ca_file_that_changed_on_disk_is_read_again(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "next").mkdir()
+    following, bundle, shared = Authority(tmp_path / "next"), tmp_path / "bundle.pem", dialer()
+    bundle.write_bytes(Path(authority.file).read_bytes())
+    with (
+        served(greet_over_tls(authority.server_context("localhost"))) as old,
+        served(greet_over_tls(following.server_context("localhost"))) as new,
+    ):
+        shared.dial("localhost", old, tls=Tls.IMPLICIT, ca_file=str(bundle)).close()
+        bundle.write_bytes(Path(following.file).read_bytes() + b"\n")
+        shared.dial("localhost", new, tls=Tls.IMPLICIT, ca_file=str(bundle)).close()
+        with pytest.raises(CertificateRejected, match="unknown issuer"):  # nor is a session of then resumed
+            shared.dial("localhost", old, tls=Tls.IMPLICIT, ca_file=str(bundle))
 
 
 def test_a_certificate_for_another_name_is_refused_with_the_name_it_has(authority: Authority) -> None:
@@ -436,48 +341,9 @@ def test_a_host_that_nobody_listens_on_is_unreachable() -> None:
         dialer().dial("127.0.0.1", port, tls=Tls.NONE, ca_file=None)
 
 
-def test_a_name_that_does_not_resolve_is_said_so() -> None:
-    with pytest.raises(HostUnreachable, match=r"host nowhere\.invalid does not resolve"):
-        dialer().dial("nowhere.invalid", 110, tls=Tls.NONE, ca_file=None)
-
-
-@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "nul\0.example"])
-def test_what_is_no_host_name_is_a_wrong_account(host: str) -> None:
-    with pytest.raises(AccountMisconfigured, match="is not a host name"):
-        dialer().dial(host, 110, tls=Tls.NONE, ca_file=None)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "::1", "::ffff:127.0.0.1"])
-def test_a_forbidden_address_is_never_connected_to(host: str) -> None:
-    reached: list[bool] = []
-    with (
-        served(lambda connection: reached.append(True)) as port,
-        pytest.raises(AccountMisconfigured, match=r"resolves to .* forbidden .*MAILSLUICE_ALLOWED_NETWORKS"),
-    ):
-        TcpDialer(1, None, ()).dial(host, port, tls=Tls.NONE, ca_file=None)
-    assert not reached
-
-
 def test_a_missing_ca_file_is_a_wrong_account(tmp_path: Path) -> None:
     with pytest.raises(AccountMisconfigured, match=r"CA file .*absent\.pem can't be used: No such file"):
         dialer().dial("127.0.0.1", 995, tls=Tls.IMPLICIT, ca_file=str(tmp_path / "absent.pem"))
-
-
-def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answer.wait() and [])
-    try:
-        with pytest.raises(HostUnreachable, match=r"pop\.example does not resolve in 0 s"):
-            TcpDialer(0.05).dial("pop.example", 995, tls=Tls.NONE, ca_file=None)
-    finally:
-        answer.set()
-
-
-def test_one_forbidden_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 995)) for address in ("93.184.216.34", "10.0.0.7")]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
-    with pytest.raises(AccountMisconfigured, match=r"resolves to 10\.0\.0\.7"):
-        TcpDialer(1).dial("pop.example", 995, tls=Tls.NONE, ca_file=None)
 
 
 def test_a_ca_file_that_is_no_path_is_the_account_s_fault() -> None:
