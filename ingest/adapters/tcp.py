@@ -187,9 +187,11 @@ class TcpStream:
         """Drop the connection; never raises."""
         if self._socket.fileno() < 0:
             return
-        if self._trust is not None and isinstance(self._socket, ssl.SSLSocket):
-            self._trust.keep(self._socket, self._tls_peer, offered=self._offered)
-        self._socket.close()
+        try:
+            if self._trust is not None and isinstance(self._socket, ssl.SSLSocket):
+                self._trust.keep(self._socket, self._tls_peer, offered=self._offered)
+        finally:
+            self._socket.close()
 
     def _at_hand(self, room: memoryview) -> int:
         """TLS hands over one record at a time, 16 KiB at most: take in one go what has come, and wait for nothing."""

@@ -9,6 +9,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -86,10 +87,11 @@ class Trust(ABC):
         return shaken, resume is not None
 
     def keep(self, shaken: ssl.SSLSocket, peer: Peer, *, offered: bool) -> None:
-        """The connection ends: remember its session."""
+        """The connection ends: remember its session. One that broke has none to remember."""
         if shaken.session_reused:
             self._sessions.resumed(peer)
-        else:
+            return
+        with contextlib.suppress(ValueError):  # what OpenSSL says of a connection that ended in an error
             self._sessions.keep(peer, shaken, offered=offered, left_s=self._left_s(shaken))
 
     @abstractmethod

@@ -166,7 +166,7 @@ ATTACKS = (
         "top-endless",
         "TOP has no end, and there is no UIDL without it",
         Behaviour(script={"TOP": Repeat(b"X: " + _LINE + b"\r\n", b"+OK\r\n")}, uidl=False),
-        WORKS,
+        _PROTOCOL,
     ),
     Named("retr-breaks-off", "the line breaks in the middle of a message", Behaviour(close_on_retr=2), _LOST),
     _scripted(
