@@ -114,7 +114,6 @@ class Visit:
         self._extent = grant.extent
         self._known = grant.state
         self._now = grant.now
-        self._rewritten = False
         self.holding = Holding(account.id, grant, ledger=ledger, steps=steps)
         self.tally = Tally()
         self.learnt: AccountState = replace(grant.state, fingerprint=None, glance=None, delete_at=None)
@@ -197,7 +196,7 @@ class Visit:
 
     def _left_uncovered(self) -> bool:
         """Whether something listed has no record that covers it, though nothing failed: a twin's may have gone."""
-        return bool(self._rewritten and new_messages(self._listing, self.holding.image))
+        return bool(new_messages(self._listing, self.holding.image))
 
     def _listings(self) -> tuple[int, ...]:
         """The complete listings to remember; an empty one shows nothing."""
@@ -333,5 +332,4 @@ class Visit:
         )
         if records is not None:
             self.holding.rewrite(records)
-            self._rewritten = True
         self.learnt = replace(self.learnt, listings=self._listings())

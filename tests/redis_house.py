@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from ageing import let_pass
 from house import House
 
 from ingest.adapters.redis_client import Keys, connect
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_schedule import RedisSchedule
-from ingest.ledger import HEADER_BYTES, decode, encode
+from ingest.ledger import decode
 from ingest.models import PollReport, Record
 
 _STREAM = "t:{s0}:events"
@@ -98,10 +99,8 @@ class RedisSide:
         self.client.delete("t:{s0}:lease:a")
 
     def age(self, minutes: int) -> None:
-        """Let time pass for the ledger: every record becomes older by so many minutes."""
-        value = self.client.get("t:{s0}:ledger:a") or b""
-        records = [Record(r.uidl, r.identity, r.kind, r.minutes - minutes) for r in decode(value)]
-        self.client.set("t:{s0}:ledger:a", value[:HEADER_BYTES] + encode(records))
+        """Let so many minutes pass for the account."""
+        let_pass(self.client, "t:{s0}:ledger:a", "t:{s0}:state:a", minutes)
 
     def poll_once_redis_is_back(self, timeout_s: float = 30) -> PollReport:
         """Poll until a poll has no quarrel with Redis: it may still load, elect, or hang on an old connection."""

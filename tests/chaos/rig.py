@@ -7,16 +7,17 @@ Rules of this room:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from ageing import let_pass
 from servers.dovecot import DovecotServer
 from servers.process import wait_until
 from servers.seaweed import SeaweedServer
 
 from ingest.adapters.redis_client import Keys
-from ingest.ledger import HEADER_BYTES, decode, encode, uidl_digest
+from ingest.ledger import uidl_digest
 from ingest.models import Account, Tls
 from ingest.settings import Settings
 from ingest.wiring import build
@@ -102,22 +103,9 @@ class Rig:
         )
 
     def let_time_pass(self, maildrop: Maildrop) -> int:
-        """A minute, for its ledger. The time in ms before which commits were made older by that."""
-        key = self._keys.of_account("ledger", maildrop.id)
-        while True:
-            with self.redis.pipeline() as step:
-                step.watch(key)
-                seconds, micros = step.time()  # type: ignore[no-untyped-call]
-                value = step.get(key) or b""
-                older = [replace(record, minutes=record.minutes - 1) for record in decode(value)]
-                step.multi()
-                if older:
-                    step.set(key, value[:HEADER_BYTES] + encode(older))
-                try:
-                    step.execute()
-                except redis.WatchError:
-                    continue
-                return int(seconds) * 1000 + int(micros) // 1000
+        """A minute, for its account. The time in ms before which commits were made older by that."""
+        keys = (self._keys.of_account(kind, maildrop.id) for kind in ("ledger", "state"))
+        return int(let_pass(self.redis, *keys, 1)[1] * 1000)
 
     def unrecorded(self, maildrop: Maildrop) -> list[bytes]:
         """UIDLs that are listed and have no record."""

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import redis
+from ageing import let_pass
 from integration.conftest import Cluster
 from integration.test_straight_line import message
 
-from ingest.ledger import HEADER_BYTES, decode, encode
 from ingest.models import Record
 
 
@@ -21,13 +21,9 @@ def poll(cluster: Cluster, user: str, **environment: str) -> dict[str, Any]:
 
 
 def age(cluster: Cluster, user: str, minutes: int) -> list[Record]:
-    """Let time pass for a ledger: every record becomes older by so many minutes."""
-    key = f"mailsluice:{{s0}}:ledger:{user}"
+    """Let so many minutes pass for an account; its records."""
     with redis.Redis.from_url(cluster.environment["MAILSLUICE_REDIS_URL"]) as client:
-        value = client.get(key) or b""
-        records = [Record(r.uidl, r.identity, r.kind, r.minutes - minutes) for r in decode(value)]
-        client.set(key, value[:HEADER_BYTES] + encode(records))
-        return records
+        return let_pass(client, f"mailsluice:{{s0}}:ledger:{user}", f"mailsluice:{{s0}}:state:{user}", minutes)[0]
 
 
 def test_mail_is_deleted_in_a_later_session_after_the_grace_and_its_record_goes_once_it_is_gone(
