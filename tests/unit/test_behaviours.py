@@ -153,10 +153,10 @@ class Counted:
     def send(self, data: bytes, timeout_s: float) -> None:
         self.inner.send(data, timeout_s)
 
-    def receive(self, max_bytes: int, timeout_s: float) -> bytes:
-        data = self.inner.receive(max_bytes, timeout_s)
-        self.dialer.received += len(data)
-        return data
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        count = self.inner.receive_into(room, timeout_s)
+        self.dialer.received += count
+        return count
 
     def start_tls(self) -> None:
         self.inner.start_tls()
@@ -176,8 +176,10 @@ class CountingDialer:
     inner: TcpDialer = field(default_factory=lambda: TcpDialer(connect_timeout_s=0.5, allowed_networks=["127.0.0.0/8"]))
     received: int = 0
 
-    def dial(self, host: str, port: int, *, tls: Tls, ca_file: str | None) -> ByteStream:
-        return Counted(self.inner.dial(host, port, tls=tls, ca_file=ca_file), self)
+    def dial(
+        self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
+    ) -> ByteStream:
+        return Counted(self.inner.dial(host, port, tls=tls, ca_file=ca_file, fingerprints=fingerprints), self)
 
 
 @dataclass
