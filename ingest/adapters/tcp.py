@@ -46,6 +46,7 @@ class TcpDialer:
         self._why_forbidden = functools.lru_cache(_VERDICTS)(functools.partial(why_forbidden, allowed=allowed))
         self._resolver = Resolver(connect_timeout_s)
         self._trusts = Trusts()
+        self._https_trusts = Trusts()
 
     def dial(
         self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
@@ -71,8 +72,12 @@ class TcpDialer:
         return [endpoint.address for endpoint in self._checked(host, port)]
 
     def tls_context(self) -> ssl.SSLContext:
-        """What verifies servers of which no account names a CA bundle. Shared: not to be changed."""
-        return self._trusts.of_ca(self._ca_file).context
+        """For HTTPS, with the CA set that holds where an account names none.
+
+        Never one that POP3 uses: urllib3 sets ALPN in the context that it is given, and a mail server may refuse
+        whoever asks for HTTP (RFC 7301, 3.2).
+        """
+        return self._https_trusts.of_ca(self._ca_file).context
 
     def _checked(self, host: str, port: int) -> Sequence[Endpoint]:
         endpoints = self._resolver.resolve(host, port)

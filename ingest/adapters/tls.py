@@ -132,7 +132,7 @@ class CaTrust(Trust):
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What verifies, for other protocols. Shared: not to be changed."""
+        """What verifies, for a client that shakes hands by itself."""
         return self._context
 
     def names(self, connection: socket, peer: Peer, timeout_s: float) -> str:
