@@ -36,8 +36,8 @@ CAPABILITIES_S = 86_400.0
 _PATIENT = 6
 # What a server says or does when it lost what came behind the password.
 _LOST = (ConnectionLost, ProtocolError, ListingFailed)
-# What a server says when it can no longer do what it could.
-_OUTDATED = (ProtocolError, ListingFailed, ServerRefused)
+# What it may look like when a server can no longer do what it could.
+_OUTDATED = (ConnectionLost, ProtocolError, ListingFailed, ServerRefused)
 
 
 class Arrival:
@@ -204,7 +204,7 @@ class Arrival:
             seen = session.enter(account.username, secret, account.auth, look, across=across, guard_s=guard_s)
         except BaseException as error:
             session.abort()
-            if profile is not None and not session.along and isinstance(error, _OUTDATED):
+            if profile is not None and isinstance(error, _OUTDATED):
                 self._learn(replace(profile, seen_at=0.0))
             raise
         self._remember(session, profile, tried=trying and session.along)

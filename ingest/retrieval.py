@@ -20,6 +20,7 @@ from ingest.pop3.session import Refused, Retrieved, Session, TooLarge
 from ingest.ports import Clock, SpoolFactory
 
 _PROBE_BYTES = 64 << 10
+_GOLDEN = 0.6180339887
 
 
 class Retrieval:
@@ -31,6 +32,7 @@ class Retrieval:
         max_messages, max_bytes, max_s: what one visit may take.
         max_message_bytes: a larger message is skipped.
         attempts: after how many failures a message goes into quarantine.
+        breaks: how many sessions in a row failed; None where the last one did not break off.
         beat: keeps the lease; raises LeaseLost.
         draining: whether to stop after the message in hand.
         on_message: told (done, to do, octets) after each message.
@@ -54,6 +56,7 @@ class Retrieval:
         max_s: float,
         max_message_bytes: int,
         attempts: int,
+        breaks: int | None,
         beat: Callable[[], None],
         draining: Callable[[], bool],
         on_message: Callable[[int, int, int], None],
@@ -71,6 +74,7 @@ class Retrieval:
         self._max_s = max_s
         self._max_message_bytes = max_message_bytes
         self._attempts = attempts
+        self._breaks = breaks
         self._beat = beat
         self._draining = draining
         self._on_message = on_message
@@ -79,7 +83,7 @@ class Retrieval:
     def run(self, new: list[MessageRef]) -> None:
         """Retrieve what the budget allows, those that failed before at the end."""
         marks = {ref: mark for ref in new if (mark := self._intake.mark_of(ref, None)) and self._holding.suspects(mark)}
-        within = self._within_budget(sorted(new, key=lambda ref: ref in marks))
+        within = self._within_budget(sorted(self._turned(new), key=lambda ref: ref in marks))
         self._tally.more = self._tally.more or len(within) < len(new)
         suspects = {ref: marks[ref] for ref in within if ref in marks}
         rest = [ref for ref in within if ref not in suspects]
@@ -91,6 +95,18 @@ class Retrieval:
                 break
             refused += self._take_suspect(ref, suspects[ref])
         self._judge(refused)
+
+    def _turned(self, new: list[MessageRef]) -> list[MessageRef]:
+        """After sessions that broke off: those that can't be marked, so that none of them can be put last, turned.
+
+        By the golden section of their count for each failure and each record: soon every one has been early.
+        """
+        if self._breaks is None:
+            return new
+        nameless = [ref for ref in new if self._intake.mark_of(ref, None) is None]
+        those, count = set(nameless), self._breaks + len(self._holding.image)
+        turn = int(count * _GOLDEN * len(nameless)) % max(1, len(nameless))
+        return [*(ref for ref in new if ref not in those), *nameless[turn:], *nameless[:turn]]
 
     def _take_suspect(self, ref: MessageRef, mark: bytes) -> list[tuple[Refused, int]]:
         """Retrieve one that failed before, or that was in hand when a worker or a session came to its end."""

@@ -235,10 +235,11 @@ class Visit:
         """Without the messages that have no UIDL, but a header block and a size that the ledger knows.
 
         What seems to be a skipped one would end the session, so it comes last where its header block is not its own.
+        After a failed session nothing is passed by: it may have been TOP that broke it.
         """
         unnamed = [ref for ref in new if ref.uidl is None]
         image = self.holding.image
-        if not unnamed or not len(image) or self._session.broken:
+        if not unnamed or not len(image) or self._session.broken or self._known.failures % 2:
             return new
         seen: Counter[bytes] = Counter()
         known: set[int] = set()
@@ -252,7 +253,8 @@ class Visit:
             if any(each.kind is Kind.SKIPPED for each in image.of_uidl(skipped_digest(head, ref.size))):
                 (last if digest is None else known).add(ref.number)
             self._beat()
-        self.tally.more = self.tally.more or self._session.broken
+        if self._session.broken:
+            raise ProtocolError("a reply to TOP has no end")
         return sorted((ref for ref in new if ref.number not in known), key=lambda ref: ref.number in last)
 
     def _pass_by_the_large(self, new: list[MessageRef], intake: Intake) -> list[MessageRef]:
@@ -283,6 +285,7 @@ class Visit:
             max_s=limits.max_s,
             max_message_bytes=limits.max_message_bytes,
             attempts=limits.quarantine_attempts,
+            breaks=self._known.failures if self._known.failures or batch else None,
             beat=self._beat,
             draining=self._draining,
             on_message=self._on_message,

@@ -7,11 +7,13 @@ sent, which error ends it; that each event takes octets; and how much is kept be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from unittest.mock import patch
 
 from pop3_reference import ACROSS_LOGIN, Body, Ended, Forbidden, Reference, Told
 
 from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, pieces
 from ingest.errors import ConnectionLost, ProtocolError
+from ingest.pop3 import linebuffer
 from ingest.pop3.connection import Command, Connection, Data, End, IllegalCommand, State
 from ingest.pop3.replies import Cleaner
 
@@ -22,9 +24,11 @@ _MOST_PIECES = 200
 
 def run(data: bytes) -> None:
     """One input."""
-    pair = _Pair()
-    for piece in pieces(data)[:_MOST_PIECES]:
-        pair.step(piece)
+    # So small a buffer that inputs fill it: what happens at its end, and where dots are far apart, happens often.
+    with patch.multiple(linebuffer, _SMALL_BYTES=16, _LARGE_BYTES=64, _FAR_BYTES=8):
+        pair = _Pair()
+        for piece in pieces(data)[:_MOST_PIECES]:
+            pair.step(piece)
 
 
 class _Pair:

@@ -123,6 +123,8 @@ PLANS = (
     b"\x00\x02\x84\x40\x02\x00",  # APOP, the first look sent along, no QUIT
     b"\x00\x01\xd4\x40\x02\x00",  # USER, the first look sent along, capabilities known, deletes
     b"\x00\x01\x78\x40\x02\x00",  # USER, a glance first, capabilities known, NOOP and the like, QUIT without waiting
+    b"\x00\x05\xc0\x40\x02\x00",  # XOAUTH2
+    b"\x00\xce\xc0\x40\x02\x00",  # a long password or token, by another mechanism
 )
 _CAPA = b"+OK\r\nTOP\r\nUIDL\r\nUTF8\r\nSASL PLAIN\r\n"
 _LISTED = b"+OK 2 90\r\n", b"+OK\r\n1 a\r\n2 b\r\n.\r\n", b"+OK\r\n1 40\r\n2 50\r\n.\r\n"

@@ -139,6 +139,15 @@ def test_a_host_that_begins_to_lose_what_came_along_is_found_out() -> None:
         assert h.hosts.profiles[h.account.place].across_login is False
 
 
+def test_what_a_host_no_longer_bears_is_asked_for_anew_after_one_failure() -> None:
+    with house(mail("one")) as h:
+        for _ in range(2):
+            h.poll()
+        h.server.behaviour = Behaviour(pipelining=False)
+        poller = h.poller(read_timeout_s=0.3)
+        assert [h.poll(poller).outcome for _ in range(3)] == [Outcome.FAILED, Outcome.DONE, Outcome.DONE]
+
+
 def test_a_refused_password_is_not_tried_again_with_a_barrier() -> None:
     with house(mail("one")) as h:
         h.poll()

@@ -7,7 +7,6 @@ nothing is deleted unread; and when the server behaves again, every message is t
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 import tracemalloc
 from collections import Counter
@@ -20,7 +19,7 @@ import pytest
 from house import House, mail
 
 from ingest.adapters.tcp import TcpDialer
-from ingest.models import Outcome, PollReport, Tls
+from ingest.models import Auth, Outcome, PollReport, Tls
 from ingest.pop3.session import SessionLimits
 from ingest.ports import ByteStream, TlsInfo
 from ingest.simulator.authority import Authority
@@ -30,16 +29,6 @@ from ingest.simulator.maildrop import Maildrop, Message
 from ingest.simulator.names import ALL
 from ingest.simulator.quirks import QUIRKS
 from ingest.simulator.server import Simulator
-
-# Behaviours that our client does not stand yet, and what it lacks. The test holds them to failing: who mends one takes
-# it out here.
-PENDING: Mapping[str, str] = {
-    "uidl-none+retr-breaks-off": "without a UIDL it can't be put last, and holds up those behind it",
-    "uidl-none+retr-silent": "the same",
-    "uidl-twins+retr-breaks-off": "the same for two that share a UIDL",
-    "uidl-none+closes-after-retrs": "what is known is read again first, and ends the session before anything new",
-    "top-endless": "without UIDL an endless TOP breaks each session before anything new is retrieved",
-}
 
 # Several at once: where one takes away what the answer to the other rests upon.
 TOGETHER = (
@@ -129,6 +118,7 @@ HOLDS_BACK: dict[str, set[str]] = {
 HOLDS_BACK_KEPT = HOLDS_BACK | {"window": BEHIND_THE_WINDOW}
 # These break off each session, and yet hand over something in each.
 GETS_ON = {
+    "top-endless",
     "closes-after-retrs",
     "closes-after-seconds",
     "retr-breaks-off",
@@ -265,7 +255,12 @@ def play(named: Named, tls: Tls, trust: Trust, spool: Path, monkeypatch: pytest.
         implicit_tls=tls is Tls.IMPLICIT,
     ) as server:
         house = House(maildrop, server, spool, dialer=dialer, session_limits=replace(LIMITS, read_timeout_s=patience_s))
-        house.account = replace(house.account, tls=tls, ca_file=None if tls is Tls.NONE else trust.ca_file)
+        house.account = replace(
+            house.account,
+            tls=tls,
+            ca_file=None if tls is Tls.NONE else trust.ca_file,
+            auth=Auth.PLAIN if named.name.startswith("sasl") else Auth.AUTO,
+        )
         yield Play(house, dialer)
 
 
@@ -319,15 +314,6 @@ def is_one_of(named: Named, names: Iterable[str]) -> bool:
     return not set(named.name.split("+")).isdisjoint(names)
 
 
-def held_to(named: Named, it: Play) -> None:
-    """What is pending must fail, all others must not."""
-    if named.name in PENDING:
-        with pytest.raises((AssertionError, pytest.fail.Exception)):
-            check(named, it)
-    else:
-        check(named, it)
-
-
 @pytest.mark.parametrize(
     ("named", "tls"),
     [pytest.param(named, tls, id=f"{named.name}-{tls.value}") for named in ALL.values() for tls in shows(named)],
@@ -336,7 +322,7 @@ def test_a_behaviour_costs_little_ends_as_it_should_and_loses_nothing(
     named: Named, tls: Tls, trust: Trust, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with play(named, tls, trust, tmp_path, monkeypatch) as it:
-        held_to(named, it)
+        check(named, it)
 
 
 @pytest.mark.parametrize("names", TOGETHER)
@@ -345,7 +331,7 @@ def test_behaviours_together_lose_nothing_either(
 ) -> None:
     named = together(names)
     with play(named, Tls.NONE, trust, tmp_path, monkeypatch) as it:
-        held_to(named, it)
+        check(named, it)
 
 
 @pytest.mark.parametrize("named", QUIRKS, ids=lambda named: named.name)
@@ -354,7 +340,7 @@ def test_a_quirk_loses_nothing_where_mail_is_kept_either(
 ) -> None:
     with play(named, Tls.NONE, trust, tmp_path, monkeypatch) as it:
         it.keep_s = None
-        held_to(named, it)
+        check(named, it)
         assert it.house.server.log.deleted == {}
 
 
@@ -373,12 +359,3 @@ def test_what_has_no_end_takes_little_memory(
         finally:
             tracemalloc.stop()
         assert peak < MOST_MEMORY
-
-
-def test_what_is_pending_has_a_name_and_the_page_says_so() -> None:
-    assert set(PENDING) <= {*ALL, *TOGETHER}
-    page = " ".join((Path(__file__).parents[2] / "docs/simulator.md").read_text("utf-8").split())
-    said = re.search(r"Not so yet for (.*?)\. ", page)
-    assert set(re.findall(r"`([^`]+)`", said[1]) if said else ()) == {
-        name for names in PENDING for name in names.split("+")
-    }
