@@ -33,7 +33,7 @@ from ingest.models import Account, Failure, MessageRef, PollReport, Tls
 from ingest.pipeline import Pipeline, Processed
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Dialer, Spool
+from ingest.ports import Clock, Dialer, Spool
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer, ReplayReport, Wanted
@@ -99,6 +99,11 @@ def _no_tokens(grant: object) -> NoReturn:
     raise AssertionError("nobody logs in by token here")
 
 
+def passwords(clock: Clock, secret_key: str | None = None) -> AccountCredentials:
+    """The credentials of accounts that have a password."""
+    return AccountCredentials(SecretStore(secret_key), Tokens(_no_tokens, clock))
+
+
 def mail(subject: str, body: str = "text\r\n", *, received: str | None = None) -> bytes:
     """A small message; its subject makes it one of its kind."""
     trace = f"Received: from a by b; {received}\r\n" if received else ""
@@ -147,7 +152,7 @@ class House:
         pipeline = pipeline or self.pipeline()
         return Poller(
             dialer=self.dialer,
-            credentials=AccountCredentials(SecretStore(self.secret_key), Tokens(_no_tokens, self.clock)),
+            credentials=passwords(self.clock, self.secret_key),
             hosts=self.hosts,
             spools=spools,
             pipeline=pipeline,

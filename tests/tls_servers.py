@@ -14,6 +14,7 @@ from pathlib import Path
 import trustme
 
 from ingest.adapters.tcp import TcpDialer
+from ingest.ports import ByteStream
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 Handler = Callable[[socket.socket], None]
@@ -90,6 +91,13 @@ def converse(connection: socket.socket, *steps: tuple[bytes, bytes]) -> None:
             heard += connection.recv(len(expected) - len(heard))
         assert heard == expected
         connection.sendall(answer)
+
+
+def received(stream: ByteStream, timeout_s: float = 5, most: int = 100) -> bytes:
+    """What comes in one go; empty at the end of the stream."""
+    room = bytearray(most)
+    count = stream.receive_into(memoryview(room), timeout_s)
+    return bytes(room[:count])
 
 
 def dialer(timeout_s: float = 5) -> TcpDialer:

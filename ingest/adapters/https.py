@@ -107,7 +107,7 @@ class Poster:
         if not endpoint.encrypted:
             return HTTPConnection(address, endpoint.port, timeout=timeout_s)
         # Without `assert_hostname`: given that, urllib3 would switch the name's verification off in the context, which
-        # is not ours alone. As it is, OpenSSL verifies `server_hostname`.
+        # all requests share. As it is, OpenSSL verifies `server_hostname`.
         return HTTPSConnection(
             address,
             endpoint.port,

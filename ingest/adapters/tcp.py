@@ -18,7 +18,7 @@ from ipaddress import ip_network
 
 from ingest.adapters.address_policy import why_forbidden
 from ingest.adapters.resolver import Endpoint, Resolver
-from ingest.adapters.tls import CaTrust, OtherName, Peer, Trust, Trusts, describe, why
+from ingest.adapters.tls import CaTrust, Handshake, OtherName, Peer, Trust, Trusts, describe, why
 from ingest.errors import AccountMisconfigured, CertificateRejected, ConnectionLost, HostUnreachable, IngestError
 from ingest.models import Tls
 from ingest.ports import ByteStream, TlsInfo
@@ -46,6 +46,7 @@ class TcpDialer:
         self._why_forbidden = functools.lru_cache(_VERDICTS)(functools.partial(why_forbidden, allowed=allowed))
         self._resolver = Resolver(connect_timeout_s)
         self._trusts = Trusts()
+        self._https_trusts = Trusts()
 
     def dial(
         self, host: str, port: int, *, tls: Tls, ca_file: str | None, fingerprints: tuple[str, ...] = ()
@@ -71,8 +72,12 @@ class TcpDialer:
         return [endpoint.address for endpoint in self._checked(host, port)]
 
     def tls_context(self) -> ssl.SSLContext:
-        """What verifies servers of which no account names a CA bundle. Shared: not to be changed."""
-        return self._trusts.of_ca(self._ca_file).context
+        """For HTTPS, with the CA set that holds where an account names none.
+
+        Never one that POP3 uses: urllib3 sets ALPN in the context that it is given, and a mail server may refuse
+        whoever asks for HTTP (RFC 7301, 3.2).
+        """
+        return self._https_trusts.of_ca(self._ca_file).context
 
     def _checked(self, host: str, port: int) -> Sequence[Endpoint]:
         endpoints = self._resolver.resolve(host, port)
@@ -138,7 +143,9 @@ class TcpStream:
         self._peer = f"{peer.host}:{peer.port}"
         self._trust = trust
         self._handshake_timeout_s = handshake_timeout_s
-        self._offered = False
+        self._handshake: Handshake | None = None
+        self._sound = True  # no error of TLS
+        self._ended = False
         self._broke: OSError | None = None
 
     def send(self, data: bytes, timeout_s: float) -> None:
@@ -149,47 +156,50 @@ class TcpStream:
         except TimeoutError as error:
             raise ConnectionLost(f"{self._peer} took nothing for {timeout_s:.0f} s") from error
         except OSError as error:
-            raise ConnectionLost(f"connection to {self._peer} lost: {why(error)}") from error
+            raise self._lost(error) from error
 
     def receive_into(self, room: memoryview, timeout_s: float) -> int:
         """How many octets were put at the start of `room`: at least one, or 0 at the end of the stream.
 
         ConnectionLost if nothing came in time.
         """
+        if self._broke is not None:
+            raise self._lost(self._broke) from self._broke
+        if self._ended:
+            return 0
         try:
-            if self._broke is not None:
-                raise self._broke
             self._wait_at_most(timeout_s)
             count = self._socket.recv_into(room)
         except TimeoutError as error:
             raise ConnectionLost(f"no answer from {self._peer} within {timeout_s:.0f} s") from error
         except OSError as error:
-            raise ConnectionLost(f"connection to {self._peer} lost: {why(error)}") from error
+            raise self._lost(error) from error
         if count >= _MORE_MAY_FOLLOW_BYTES and isinstance(self._socket, ssl.SSLSocket):
             count += self._at_hand(room[count:])
         return count
 
     def start_tls(self) -> None:
         """Shake hands; CertificateRejected or ConnectionLost, and the connection is closed then."""
-        if self._trust is None or isinstance(self._socket, ssl.SSLSocket):
+        if self._trust is None or self._handshake is not None:
             raise RuntimeError("TLS on a connection that has it, or was opened without")
         try:
-            self._socket, self._offered = self._trust.shake(self._socket, self._tls_peer, self._handshake_timeout_s)
+            self._handshake = self._trust.shake(self._socket, self._tls_peer, self._handshake_timeout_s)
         except OSError as error:
             raise self._handshake_failed(error) from error
+        self._socket = self._handshake.connection
 
     @property
     def tls(self) -> TlsInfo | None:
         """What TLS settled on, None while in plaintext."""
-        return describe(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
+        return describe(self._handshake) if self._handshake else None
 
     def close(self) -> None:
         """Drop the connection; never raises."""
         if self._socket.fileno() < 0:
             return
         try:
-            if self._trust is not None and isinstance(self._socket, ssl.SSLSocket):
-                self._trust.keep(self._socket, self._tls_peer, offered=self._offered)
+            if self._trust is not None and self._handshake is not None and self._sound:
+                self._trust.keep(self._handshake, self._tls_peer)
         finally:
             self._socket.close()
 
@@ -198,17 +208,24 @@ class TcpStream:
         count = 0
         try:
             self._wait_at_most(0)
-            while count < len(room) and (more := self._socket.recv_into(room[count:])):
+            while count < len(room) and not self._ended:
+                more = self._socket.recv_into(room[count:])
+                self._ended = not more
                 count += more
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            self._broke = error  # told when what came before it has been taken
+            # Told when what came before it has been taken; without its traceback, which would hold the room.
+            self._broke = error.with_traceback(None)
         return count
 
     def _wait_at_most(self, timeout_s: float) -> None:
         if self._socket.gettimeout() != timeout_s:  # setting one asks the system each time
             self._socket.settimeout(timeout_s)
+
+    def _lost(self, error: OSError) -> ConnectionLost:
+        self._sound = self._sound and not isinstance(error, ssl.SSLError)
+        return ConnectionLost(f"connection to {self._peer} lost: {why(error)}")
 
     def _handshake_failed(self, error: OSError) -> IngestError:
         if isinstance(error, TimeoutError):

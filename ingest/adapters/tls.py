@@ -9,7 +9,6 @@ Rules of this room:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -18,7 +17,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from math import inf
 from socket import socket
 
@@ -54,6 +53,21 @@ class Peer:
         return self.host.partition("%")[0].removesuffix(".")
 
 
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """One that came out well.
+
+    Attributes:
+        connection: the encrypted one.
+        certificate: the server's own (DER). Taken now: of a connection that broke, OpenSSL shows none.
+        offered: whether an earlier session was offered.
+    """
+
+    connection: ssl.SSLSocket
+    certificate: bytes
+    offered: bool
+
+
 class Trust(ABC):
     """One way to judge certificates, and the sessions of those that were found good."""
 
@@ -62,44 +76,50 @@ class Trust(ABC):
         self._context = context
         self._sessions = TlsSessions()
 
-    def shake(self, connection: socket, peer: Peer, timeout_s: float) -> tuple[ssl.SSLSocket, bool]:
-        """Shake hands; the encrypted connection, and whether an earlier session was offered.
+    def shake(self, connection: socket, peer: Peer, timeout_s: float) -> Handshake:
+        """Shake hands.
 
         Raises:
-            CertificateRejected, OSError: and the connection is closed.
+            CertificateRejected, OSError: and the connection is closed, as it is whatever else is raised; and a session
+                that was offered is not offered again, since it may be what the server choked on.
         """
         resume = self._sessions.of(peer)
-        connection.settimeout(timeout_s)
         try:
-            shaken = self._context.wrap_socket(connection, server_hostname=peer.name, session=resume)
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            raise _certificate_error(peer.host, error) from error
-        except OSError:
+            connection.settimeout(timeout_s)
+            # Takes the connection over; in two steps, so that we hold what is to be closed when the second one fails.
+            shaken = self._context.wrap_socket(
+                connection, server_hostname=peer.name, session=resume, do_handshake_on_connect=False
+            )
+        except BaseException:
             connection.close()
             raise
         try:
-            self._judge(shaken, peer)
-        except BaseException:
+            shaken.do_handshake()
+            certificate = shaken.getpeercert(binary_form=True) or b""
+            self._judge(certificate, peer)
+        except BaseException as error:
             self._sessions.drop(peer)
             shaken.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise _certificate_error(peer.host, error) from error
             raise
-        return shaken, resume is not None
+        return Handshake(shaken, certificate, offered=resume is not None)
 
-    def keep(self, shaken: ssl.SSLSocket, peer: Peer, *, offered: bool) -> None:
-        """The connection ends: remember its session. One that broke has none to remember."""
+    def keep(self, handshake: Handshake, peer: Peer) -> None:
+        """The connection ends, but not by an error of TLS (RFC 5246, 7.2.2): remember its session."""
+        shaken = handshake.connection
         if shaken.session_reused:
             self._sessions.resumed(peer)
-            return
-        with contextlib.suppress(ValueError):  # what OpenSSL says of a connection that ended in an error
-            self._sessions.keep(peer, shaken, offered=offered, left_s=self._left_s(shaken))
+        else:
+            left_s = self._left_s(handshake.certificate)
+            self._sessions.keep(peer, shaken, offered=handshake.offered, left_s=left_s)
 
     @abstractmethod
-    def _judge(self, shaken: ssl.SSLSocket, peer: Peer) -> None:
+    def _judge(self, certificate: bytes, peer: Peer) -> None:
         """What OpenSSL has not verified already; CertificateRejected."""
 
     @abstractmethod
-    def _left_s(self, shaken: ssl.SSLSocket, /) -> float:
+    def _left_s(self, certificate: bytes, /) -> float:
         """Seconds for which this certificate is still good."""
 
 
@@ -112,7 +132,7 @@ class CaTrust(Trust):
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What verifies, for other protocols. Shared: not to be changed."""
+        """What verifies, for a client that shakes hands by itself."""
         return self._context
 
     def names(self, connection: socket, peer: Peer, timeout_s: float) -> str:
@@ -129,12 +149,12 @@ class CaTrust(Trust):
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return ", ".join(names[:_NAMES_SHOWN]) + more
 
-    def _judge(self, shaken: ssl.SSLSocket, peer: Peer) -> None:
+    def _judge(self, certificate: bytes, peer: Peer) -> None:
         pass
 
-    def _left_s(self, shaken: ssl.SSLSocket, /) -> float:
-        end = (shaken.getpeercert() or {}).get("notAfter")
-        return ssl.cert_time_to_seconds(end) - time.time() if isinstance(end, str) else 0
+    def _left_s(self, certificate: bytes, /) -> float:
+        end = _not_after(certificate)
+        return end.timestamp() - time.time() if end else 0
 
 
 class PinnedTrust(Trust):
@@ -149,15 +169,15 @@ class PinnedTrust(Trust):
         context.verify_mode = ssl.CERT_NONE
         super().__init__(context)
 
-    def _judge(self, shaken: ssl.SSLSocket, peer: Peer) -> None:
-        found = fingerprint(shaken.getpeercert(binary_form=True) or b"")
+    def _judge(self, certificate: bytes, peer: Peer) -> None:
+        found = fingerprint(certificate)
         if not any(hmac.compare_digest(found, pinned) for pinned in peer.fingerprints):
             raise CertificateRejected(
                 f"certificate of {peer.host} is not the pinned one: it is {found}",
                 todo="ask whoever runs the server; only if it is theirs, add this to the account's fingerprint",
             )
 
-    def _left_s(self, _: ssl.SSLSocket, /) -> float:
+    def _left_s(self, _: bytes, /) -> float:
         return inf
 
 
@@ -195,10 +215,10 @@ def fingerprint(der: bytes) -> str:
     return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
-def describe(shaken: ssl.SSLSocket) -> TlsInfo:
+def describe(handshake: Handshake) -> TlsInfo:
     """What TLS settled on."""
-    der = shaken.getpeercert(binary_form=True) or b""
-    return TlsInfo(shaken.version() or "", _not_after(shaken, der), fingerprint(der))
+    certificate = handshake.certificate
+    return TlsInfo(handshake.connection.version() or "", _not_after(certificate), fingerprint(certificate))
 
 
 def why(error: OSError | ValueError) -> str:
@@ -218,13 +238,10 @@ def _stamp(ca_file: str | None) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _not_after(shaken: ssl.SSLSocket, der: bytes) -> datetime | None:
-    # Python shows the fields of a certificate that OpenSSL verified, only those.
-    end = (shaken.getpeercert() or {}).get("notAfter")
-    if isinstance(end, str):
-        return datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC)
+def _not_after(certificate: bytes) -> datetime | None:
+    # Not by `getpeercert`, which shows the fields of a certificate only where OpenSSL verified it.
     try:
-        return x509.load_der_x509_certificate(der).not_valid_after_utc
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ingest.simulator.acts import CLOSE, SILENCE, Act, Refuse, Repeat, Say
 from ingest.simulator.behaviour import Behaviour, Certificate, Ending, Handshake, Uidls
-from ingest.simulator.behaviours import SKIPPED, WORKS, Named, Over
+from ingest.simulator.behaviours import SKIPPED, Named, Over
 
 _BUSY, _SLOW, _TEMPORARY, _REFUSED = "maildrop_busy", "slow_down", "server_temporary", "server_refused"
 _CREDENTIALS, _LOST, _PROTOCOL, _LISTING = "credentials", "connection_lost", "protocol", "listing_failed"

@@ -71,9 +71,11 @@ def ways_there(place: Place) -> Contestants:
     ca_file = str(place.ca_file)
     resuming, shared = TcpDialer(10, ca_file, LOOPBACK), ssl.create_default_context(cafile=ca_file)
 
+    room = memoryview(bytearray(512))
+
     def dial(dialer: TcpDialer) -> None:
         stream = dialer.dial(place.host, place.port, tls=Tls.IMPLICIT, ca_file=None)
-        stream.receive(512, 10)
+        stream.receive_into(room, 10)
         stream.close()
 
     def forgetful() -> None:

@@ -102,7 +102,8 @@ MORE_POLLS = 8
 TIMES: Mapping[str, Mapping[str, float | bool]] = {
     "closes-after-seconds": {"session_s": 0.8, "latency_s": 0.08, "pipelining": False},
 }
-LONG_PASSWORD = "long " * 50  # its SASL response has no room in the AUTH command, and so is asked for
+# Too long for PASS, so that SASL is taken; its response has no room in the AUTH command, and so is asked for.
+LONG_PASSWORD = "long " * 50
 BEHIND_THE_WINDOW = set(SUBJECTS[2:])
 # These can't hand over everything for as long as they play.
 HOLDS_BACK: dict[str, set[str]] = {
@@ -244,7 +245,7 @@ def play(named: Named, tls: Tls, trust: Trust, spool: Path, monkeypatch: pytest.
     patience_s = SHORT_S if named.expected in SILENT or named.name in OR_ELSE else LIMITS.read_timeout_s
     maildrop = Maildrop(MESSAGES)
     dialer = CountingDialer(TcpDialer(patience_s, allowed_networks=["127.0.0.0/8"]))
-    password = LONG_PASSWORD if named.name.startswith("sasl-ok") else "correct horse"
+    password = LONG_PASSWORD if named.name.startswith("sasl-") else "correct horse"
     monkeypatch.setenv("HOUSE_PASSWORD", password)
     behaviour = replace(named.behaviour, pace_s=0.02, **TIMES.get(named.name, {}))
     with Simulator(

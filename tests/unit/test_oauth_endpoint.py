@@ -16,13 +16,14 @@ import pytest
 import trustme
 from pop3_scripts import ManualClock
 from servers.tokens import TokenServer
+from tls_servers import served
 
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.https import Poster
 from ingest.adapters.oauth import Grant, Granted, TokenEndpoint
 from ingest.adapters.tcp import TcpDialer
 from ingest.errors import AccountMisconfigured, CredentialsRejected, IngestError, TokenUnavailable
-from ingest.models import Secret
+from ingest.models import Secret, Tls
 from ingest.ports import Clock
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -144,6 +145,26 @@ def test_the_certificate_is_verified_under_the_name_and_ca_set(
     assert "certificate of 127.0.0.1 is refused: IP address mismatch" in error.what
     assert using.tls_context().check_hostname
     assert len(secure.asked) == 1
+
+
+def test_mail_servers_are_asked_for_no_http_after_a_token_was_fetched(
+    secure: TokenServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    ca_file, agreed = tmp_path / "ca.pem", []
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(["http/1.1"])
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            agreed.append(shaken.selected_alpn_protocol())
+
+    using = dialer(ca_file)
+    endpoint(using).ask(grant(secure.url))
+    with served(handle) as port:
+        using.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=None).close()
+    assert agreed == [None]
 
 
 def test_an_unknown_issuer_is_refused(secure: TokenServer) -> None:

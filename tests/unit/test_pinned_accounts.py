@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from house import PASSWORD, House, MovableClock, mail
+from house import PASSWORD, House, MovableClock, mail, passwords
 from tls_servers import LOOPBACK, Authority
 
-from ingest.adapters.secrets import SecretStore
 from ingest.adapters.tcp import TcpDialer
 from ingest.check import Checker
 from ingest.errors import CertificateRejected
@@ -54,14 +53,14 @@ def test_a_poll_of_another_server_than_the_pinned_one_fails_before_it_logs_in(ho
 
 
 def test_a_check_tells_what_would_pin_the_server_and_for_how_long_it_is_good(home: House, authority: Authority) -> None:
+    clock = MovableClock()
     checker = Checker(
         dialer=TcpDialer(allowed_networks=LOOPBACK),
-        secrets=SecretStore(None),
-        clock=MovableClock(),
+        credentials=passwords(clock),
+        clock=clock,
         session_limits=SessionLimits(),
     )
     seen = checker.check(home.account)
     assert seen.certificate_sha256 == authority.pins[0]
     assert seen.certificate_not_after is not None
-    assert seen.certificate_days_left is not None
-    assert seen.certificate_days_left > 100
+    assert (seen.certificate_not_after - clock.now()).days > 100

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pop3_scripts import ManualClock
-from tls_servers import LOOPBACK, Authority, converse, dialer, greet_over_tls, served, wait_for_end
+from tls_servers import LOOPBACK, Authority, converse, dialer, greet_over_tls, received, served, wait_for_end
 
 from ingest.adapters.tcp import TcpDialer
 from ingest.errors import (
@@ -21,7 +21,6 @@ from ingest.errors import (
 )
 from ingest.models import Tls
 from ingest.pop3.session import Session, SessionLimits
-from ingest.ports import ByteStream
 
 
 @pytest.fixture
@@ -31,12 +30,6 @@ def authority(tmp_path: Path) -> Authority:
 
 def session(stream: object) -> Session:
     return Session(stream, host="localhost", clock=ManualClock(), limits=SessionLimits())  # type: ignore[arg-type]
-
-
-def received(stream: ByteStream, timeout_s: float = 5, most: int = 100) -> bytes:
-    room = bytearray(most)
-    count = stream.receive_into(memoryview(room), timeout_s)
-    return bytes(room[:count])
 
 
 def test_octets_pass_both_ways() -> None:
@@ -114,6 +107,70 @@ def test_what_came_over_tls_before_the_connection_broke_is_handed_out(authority:
         assert received(stream, most=50_000) == b"x" * 4096
         with pytest.raises(ConnectionLost, match="connection to localhost:"):
             received(stream)
+        stream.close()
+
+
+def test_the_end_that_came_together_with_octets_over_tls_stays_the_end(authority: Authority) -> None:
+    context, hung_up = authority.server_context("localhost"), threading.Event()
+
+    def hang_up(connection: socket.socket) -> None:
+        shaken = context.wrap_socket(connection, server_side=True)
+        shaken.sendall(b"x" * 4096)
+        shaken.close()
+        hung_up.set()
+
+    with served(hang_up) as port:
+        stream = dialer().dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert hung_up.wait(5)
+        assert received(stream, most=50_000) == b"x" * 4096
+        assert [received(stream) for _ in range(2)] == [b"", b""]
+        assert stream.tls is not None
+        assert stream.tls.sha256 == authority.pins[-1]
+        stream.close()
+
+
+@pytest.mark.parametrize("broken", ["name", "silence", "no TLS", "interrupted"])
+def test_a_stream_whose_handshake_failed_is_closed(
+    authority: Authority, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ended = "other.example.com" if broken == "name" else "localhost", threading.Event()
+    context = authority.server_context(name)
+
+    def handle(connection: socket.socket) -> None:
+        try:
+            if broken == "silence":
+                wait_for_end(connection)
+            elif broken == "no TLS":
+                connection.sendall(b"-ERR what?\r\n")
+                wait_for_end(connection)
+            else:
+                with context.wrap_socket(connection, server_side=True) as shaken:
+                    wait_for_end(shaken)
+        finally:
+            ended.set()
+
+    real = ssl.SSLSocket.do_handshake
+
+    def interrupt(shaking: ssl.SSLSocket) -> None:
+        if not shaking.server_side:
+            raise KeyboardInterrupt
+        real(shaking)
+
+    with served(handle) as port:
+        stream = dialer(0.2 if broken == "silence" else 5).dial(
+            "localhost", port, tls=Tls.STARTTLS, ca_file=authority.file
+        )
+        if broken == "interrupted":
+            monkeypatch.setattr(ssl.SSLSocket, "do_handshake", interrupt)
+        with pytest.raises(KeyboardInterrupt if broken == "interrupted" else (CertificateRejected, ConnectionLost)):
+            stream.start_tls()
+        monkeypatch.undo()
+        assert ended.wait(5)  # the server sees it
+        with pytest.raises(ConnectionLost):
+            stream.send(b"USER u\r\n", 5)
+        with pytest.raises(ConnectionLost):
+            received(stream)
+        assert stream.tls is None
         stream.close()
 
 

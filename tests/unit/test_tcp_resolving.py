@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tls_servers import LOOPBACK, Authority, dialer, greet_over_tls, served, wait_for_end
+from tls_servers import LOOPBACK, Authority, dialer, greet_over_tls, received, served, wait_for_end
 
 from ingest.adapters import resolver
 from ingest.adapters.resolver import Resolver
@@ -137,7 +137,7 @@ def test_a_name_is_asked_for_once_and_only_the_checked_address_is_connected_to(
     with served(greet_over_tls(authority.server_context("pop.example"))) as port:
         asked = names(["127.0.0.1"], ["10.0.0.7"]).asked
         stream = dialer().dial("pop.example", port, tls=Tls.IMPLICIT, ca_file=authority.file)
-        assert stream.receive(100, 5) == b"+OK ready\r\n"
+        assert received(stream) == b"+OK ready\r\n"
         stream.close()
     assert asked == ["pop.example"]
 
@@ -276,7 +276,7 @@ def test_the_server_is_told_the_name_although_an_address_is_connected_to(
         names(["127.0.0.1"])
         pins = tuple(authority.pins) if pinned else ()
         stream = dialer().dial(host, port, tls=Tls.IMPLICIT, ca_file=authority.file, fingerprints=pins)
-        assert stream.receive(100, 5) == b"+OK ready\r\n"
+        assert received(stream) == b"+OK ready\r\n"
         stream.close()
     assert heard == [named]
 

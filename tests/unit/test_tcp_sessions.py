@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tls_servers import Authority, dialer, greet_over_tls, served
+from tls_servers import Authority, dialer, greet_over_tls, received, served
 
 from ingest.adapters import tls_sessions
 from ingest.adapters.tcp import TcpDialer, TcpStream
 from ingest.adapters.tls_sessions import TlsSessions
-from ingest.errors import CertificateRejected
+from ingest.errors import CertificateRejected, ConnectionLost
 from ingest.models import Tls
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -35,7 +35,7 @@ def resumed(shared: TcpDialer, host: str, port: int, ca_file: str | None, *pins:
     """Connect, read the greeting (TLS 1.3 sends its tickets before it), leave; whether a session was resumed."""
     stream = shared.dial(host, port, tls=Tls.IMPLICIT, ca_file=ca_file, fingerprints=pins)
     assert isinstance(stream, TcpStream)
-    assert stream.receive(100, 5) == b"+OK ready\r\n"
+    assert received(stream) == b"+OK ready\r\n"
     assert isinstance(stream._socket, ssl.SSLSocket)
     reused = stream._socket.session_reused
     stream.close()
@@ -47,6 +47,67 @@ def test_a_session_is_resumed_again_and_again(authority: Authority, version: ssl
     shared = dialer()
     with served(greet_over_tls(authority.server_context("localhost", version=version))) as port:
         assert [resumed(shared, "localhost", port, authority.file) for _ in range(4)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_is_resumed_although_the_server_hung_up_without_a_word_behind_a_long_reply(
+    authority: Authority, version: ssl.TLSVersion
+) -> None:
+    context, shared = authority.server_context("localhost", version=version), dialer()
+
+    def say_and_leave(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as shaken:
+            shaken.sendall(b"x" * 40_000)
+
+    def visit(port: int) -> bool:
+        stream = shared.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+        assert isinstance(stream, TcpStream)
+        assert isinstance(stream._socket, ssl.SSLSocket)
+        count = 0
+        while more := received(stream, most=64_000):
+            count += len(more)
+        reused = stream._socket.session_reused
+        stream.close()
+        assert count == 40_000
+        return bool(reused)
+
+    with served(say_and_leave) as port:
+        assert [visit(port) for _ in range(3)] == [False, True, True]
+
+
+def test_the_session_of_a_connection_that_tls_broke_is_not_resumed(authority: Authority) -> None:
+    context, shared = authority.server_context("localhost"), dialer()
+
+    def break_off(connection: socket.socket) -> None:
+        shaken = context.wrap_socket(connection, server_side=True)
+        shaken.sendall(b"x" * 4096)
+        with socket.socket(fileno=shaken.detach()) as bare:
+            bare.sendall(b"no record of TLS")
+
+    for _ in range(2):
+        with served(break_off) as port:
+            stream = shared.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=authority.file)
+            assert received(stream, most=50_000) == b"x" * 4096
+            with pytest.raises(ConnectionLost):
+                received(stream)
+            stream.close()
+            assert shared._trusts.of_ca(authority.file)._sessions._kept == {}
+
+
+def test_a_session_that_a_server_chokes_on_is_offered_once(authority: Authority) -> None:
+    context, shared, visits = authority.server_context("localhost"), dialer(), []
+
+    def choke_once(connection: socket.socket) -> None:
+        visits.append(connection)
+        if len(visits) != 2:
+            greet_over_tls(context)(connection)
+
+    with served(choke_once) as port:
+        assert not resumed(shared, "localhost", port, authority.file)
+        with pytest.raises(ConnectionLost, match="during the TLS handshake"):
+            resumed(shared, "localhost", port, authority.file)
+        assert not resumed(shared, "localhost", port, authority.file)
+        assert resumed(shared, "localhost", port, authority.file)
 
 
 def test_a_tls_session_is_resumed_with_the_same_peer_under_the_same_ca_set_only(
@@ -82,7 +143,7 @@ def test_a_resumed_session_still_has_the_certificate_to_compare(
     with served(greet_over_tls(authority.server_context("localhost", version=version))) as port:
         resumed(shared, "localhost", port, None, authority.pins[0])
         stream = shared.dial("localhost", port, tls=Tls.IMPLICIT, ca_file=None, fingerprints=(authority.pins[0],))
-        assert stream.receive(100, 5)
+        assert received(stream)
         assert stream.tls is not None
         assert stream.tls.sha256 == authority.pins[0]
         stream.close()
