@@ -28,6 +28,7 @@ GOOD = AccountCheck(
     tls=Tls.IMPLICIT,
     tls_version="TLSv1.2",
     certificate_not_after=NOW + timedelta(days=14),
+    certificate_sha256="sha256:" + "ab" * 32,
     greeting="ready",
     apop=False,
     capabilities=Capabilities(known=True, names=frozenset({"TOP", "UIDL", "PIPELINING"})),
