@@ -11,6 +11,7 @@ import check_locks
 ROOT = Path(__file__).resolve().parents[2]
 
 # Imports all of it, and what Celery loads by name, while every distribution outside of the arguments is hidden.
+# But for what pytest itself loads: where that is imported, pytest is there.
 _IMPORT_ALL = """
 import importlib, importlib.metadata, pkgutil, re, sys
 
@@ -26,7 +27,7 @@ class OnlyWhatShips:
 sys.meta_path.insert(0, OnlyWhatShips())
 for top in ("ingest", "workers"):
     for module in pkgutil.walk_packages(importlib.import_module(top).__path__, top + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", ".pytest_plugin")):
             importlib.import_module(module.name)
 
 import boto3, celery.beat, celery.concurrency.thread, kombu
