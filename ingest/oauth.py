@@ -49,9 +49,10 @@ def read_oauth(table: Mapping[str, Any], seal: Seal | None) -> OAuth:
 
 def endpoint(token_url: str) -> Endpoint:
     """A token URL in its parts; Wrong for what is none, or would carry secrets in plaintext beyond this machine."""
-    # urlsplit passes over line breaks and more
-    parts = urlsplit(token_url) if token_url.isascii() and token_url.isprintable() and " " not in token_url else None
+    # urlsplit passes over line breaks and more; and it raises where brackets are no address
+    plain = token_url.isascii() and token_url.isprintable() and " " not in token_url
     try:
+        parts = urlsplit(token_url) if plain else None
         port = parts.port if parts else None
     except ValueError:
         parts = port = None

@@ -36,6 +36,8 @@ from ingest.pop3.limits import SessionLimits
 PREFIX = "MAILSLUICE_"
 CONFIG = "MAILSLUICE_CONFIG"
 _YEAR_S = 31_536_000
+# Fields of a group that have a setting of their own outside of it.
+_ELSEWHERE = frozenset({("pop3", "read_timeout_s"), ("pop3", "deadline_s")})
 _KUBERNETES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -314,7 +316,8 @@ def _read_toml(name: str | None) -> tuple[str, dict[str, Any]]:
 def _groups() -> dict[str, dict[str, Any]]:
     """The nested groups: their keys and the types of those."""
     fields = {key: field.annotation for key, field in Settings.model_fields.items()}
-    return {key: get_type_hints(kind) for key, kind in fields.items() if dataclasses.is_dataclass(kind)}
+    groups = {key: get_type_hints(kind) for key, kind in fields.items() if dataclasses.is_dataclass(kind)}
+    return {group: {key: keys[key] for key in keys if (group, key) not in _ELSEWHERE} for group, keys in groups.items()}
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:

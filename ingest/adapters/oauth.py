@@ -113,7 +113,7 @@ class TokenEndpoint:
             return min(float(said[:9]), _LONGEST_S)
         try:
             at = parsedate_to_datetime(said)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         wait_s = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - self._clock.now()).total_seconds()
         return min(max(wait_s, 0.0), _LONGEST_S)

@@ -25,7 +25,7 @@ from ingest.errors import AccountMisconfigured, ConfigurationError, HostUnreacha
 from ingest.models import Account, Auth, Tls
 from ingest.wiring import Services
 
-_OF_A_HOST = ("port", "tls", "allow_plaintext")
+_OF_A_HOST = ("port", "tls", "allow_plaintext", "fingerprint")
 
 
 @click.command(

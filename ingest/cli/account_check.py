@@ -33,10 +33,7 @@ _FORMS = {
 @as_json
 @pass_services
 def check(services: Services, *, account_id: str, as_json: bool) -> None:
-    """Log in, and say what the server is and can do, and what to mind. Nothing is retrieved or changed.
-
-    mailsluice accounts check billing
-    """
+    """Log in, and say what the server is and can do, and what to mind. Nothing is retrieved or changed."""
     account = get_account(services, account_id)
     try:
         found = services.checker.check(account)
@@ -67,7 +64,6 @@ def _print_found(found: AccountCheck, now: datetime) -> None:
         "greeting": found.greeting or "bare",
         "encryption": f"{found.tls_version}, {found.tls}" if found.tls_version else "none: plaintext",
         "certificate": _certificate(found.certificate_not_after, now),
-        "fingerprint": found.certificate_sha256 or "none",
         "before login": _names(before),
         "after login": "not asked" if after is None else "the same" if after.names == before.names else _names(after),
         "mechanisms": " ".join(_mechanisms(found)),
@@ -80,6 +76,8 @@ def _print_found(found: AccountCheck, now: datetime) -> None:
         "round trip": f"{found.round_trip_s * _MS:.0f} ms; the login took {found.login_s * _MS:.0f} ms",
     }
     pairs(shown)
+    if found.certificate_sha256:  # not in a column, which would break it in two: it is there to be copied
+        click.echo(f"fingerprint   {found.certificate_sha256}")
 
 
 def _print_advice(advice: list[Advice]) -> None:

@@ -99,10 +99,7 @@ def list_(services: Services, *, as_json: bool) -> None:
 @as_json
 @pass_services
 def show(services: Services, *, account_id: str, ledger: bool, as_json: bool) -> None:
-    """One account in full, without its password.
-
-    mailsluice accounts show billing
-    """
+    """One account in full, without its password."""
     if ledger:
         _print_ledger(services, account_id, as_json=as_json)
     else:

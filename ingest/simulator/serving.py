@@ -9,6 +9,7 @@ Rules of this room:
 from __future__ import annotations
 
 import json
+import os
 import signal
 import ssl
 import threading
@@ -74,7 +75,7 @@ def serve(wanted: Serving, out: TextIO) -> None:
     try:
         simulator.start()
     except OSError as error:
-        raise CannotServe(f"can't serve: {error}") from error
+        raise CannotServe(f"can't serve: {wanted.host} port {wanted.port}: {_why(error)}") from error
     ended = threading.Event()
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -105,19 +106,31 @@ def _behaviour(wanted: Serving) -> Behaviour:
 def _contexts(wanted: Serving) -> ssl.SSLContext | Contexts | None:
     if wanted.tls is None:
         return None
-    try:
-        if wanted.certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if wanted.certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
             context.load_cert_chain(wanted.certificate)
-            return context
+        except OSError as error:
+            raise CannotServe(f"can't serve TLS: {wanted.certificate}: {_why(error)}") from error
+        return context
+    try:
         from ingest.simulator.authority import LOOPBACK, Authority  # noqa: PLC0415 - heavy, and seldom wanted
 
         authority = Authority(tuple(dict.fromkeys((*LOOPBACK, wanted.host))))
         if wanted.ca_file is not None:
             Path(wanted.ca_file).write_bytes(authority.ca_pem)
     except OSError as error:
-        raise CannotServe(f"can't serve TLS: {error}") from error
+        raise CannotServe(f"can't serve TLS: {wanted.ca_file}: {_why(error)}") from error
     return authority
+
+
+def _why(error: OSError) -> str:
+    """The system's words, without numbers, and without what Python adds."""
+    if isinstance(error, ssl.SSLError):
+        return "holds no certificate with its key in PEM"
+    if error.errno is not None and error.errno > 0:  # a name that does not resolve has a number of its own kind
+        return os.strerror(error.errno)
+    return (error.strerror or str(error)).partition(" (while")[0]
 
 
 def _beginning(wanted: Serving, port: int, maildrops: Mapping[str, Maildrop]) -> str:

@@ -103,6 +103,7 @@ def test_ids_and_scopes_are_printable_ascii(key: str, value: str) -> None:
         "https://user:canary@login.example.com/",
         "https://login.example.com/#part",
         "https://login.example.com:99999/",
+        "https://[login.example.com/",
         "https://login.example.com/a\r\nHost: b",
         "https://login.example.com/a b",
         "https://lögin.example.com/",

@@ -159,6 +159,7 @@ def test_an_address_with_a_host_is_not_looked_for() -> None:
         (("--port", "995"), "--port goes with --host"),
         (("--tls", "none"), "--tls goes with --host"),
         (("--allow-plaintext",), "--allow-plaintext goes with --host"),
+        (("--fingerprint", "sha256:" + "ab" * 32), "--fingerprint goes with --host"),
         (("--keep", "long"), "keep: 'long' is not forever"),
         (("--prompt",), "give either --password or --prompt"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import poplib
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -76,5 +77,19 @@ def test_what_makes_no_sense_is_wrong_usage(arguments: list[str], complaint: str
 def test_a_certificate_that_can_not_be_read_is_one_line() -> None:
     done = CliRunner().invoke(mailsluice, ["simulator", "--tls", "implicit", "--cert", "/nowhere/x.pem"])
     assert done.exit_code == 1
-    assert done.stderr.startswith("can't serve TLS: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == "can't serve TLS: /nowhere/x.pem: No such file or directory\n"
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("hello")
+    done = CliRunner().invoke(mailsluice, ["simulator", "--tls", "implicit", "--cert", str(tmp_path / "x.pem")])
+    assert done.exit_code == 1
+    assert done.stderr == f"can't serve TLS: {tmp_path / 'x.pem'}: holds no certificate with its key in PEM\n"
+
+
+def test_a_port_that_is_taken_is_one_line_with_host_and_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(mailsluice, ["simulator", "--port", str(port)])
+    assert done.exit_code == 1
+    assert done.stderr == f"can't serve: 127.0.0.1 port {port}: Address already in use\n"

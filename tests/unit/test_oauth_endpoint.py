@@ -215,6 +215,16 @@ def test_a_date_in_retry_after_counts_from_now(server: TokenServer) -> None:
     assert refused(endpoint(clock=clock), grant(server.url)).after_s == 0
 
 
+@pytest.mark.parametrize(
+    "after", ["Mon, 01 Jan 9999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999", "9" * 400, "-1"]
+)
+def test_a_retry_after_that_is_no_time_to_wait_is_passed_over(server: TokenServer, after: str) -> None:
+    server.answer = (503, {"Retry-After": after}, b"")
+    error = refused(endpoint(), grant(server.url))
+    assert isinstance(error, TokenUnavailable)
+    assert error.after_s in {None, 86_400}
+
+
 @pytest.mark.parametrize("status", [200, 400, 401])
 @pytest.mark.parametrize(
     ("code", "kind", "todo"),

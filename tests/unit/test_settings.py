@@ -68,7 +68,7 @@ def test_the_broker_is_database_1_of_the_same_redis(
         ("LOG_FORMAT", "xml", "MAILSLUICE_LOG_FORMAT: 'xml' is not one of json, console"),
         ("MIME__DEPTH", "deep", "MAILSLUICE_MIME__DEPTH: 'deep' is not a whole number (more than 0)"),
         ("MIME__DEPTH", "-1", "MAILSLUICE_MIME__DEPTH: -1 is not more than 0"),
-        ("POP3", "{}", "MAILSLUICE_POP3: '{}' is not a table (set MAILSLUICE_POP3__READ_TIMEOUT_S and so on)"),
+        ("POP3", "{}", "MAILSLUICE_POP3: '{}' is not a table (set MAILSLUICE_POP3__DEADLINE_BYTES_PER_S and so on)"),
         (
             "KEY_PREFIX",
             "{a}",
@@ -156,14 +156,25 @@ def test_the_environment_wins_over_the_file_key_by_key(monkeypatch: pytest.Monke
 
 def test_what_is_wrong_in_the_file_is_named_by_file_and_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "mailsluice.toml"
-    file.write_text('shrads = 1\nshards = "many"\ntick_s = 3\n[mime]\ndepht = 1\n[pop3]\nread_timeout_s = 0\n')
+    file.write_text('shrads = 1\nshards = "many"\ntick_s = 3\n[mime]\ndepht = 1\n[pop3]\nmin_bytes_window_s = 0\n')
     assert problems(monkeypatch, {"CONFIG": str(file), "TICK_S": "x"}) == (
         f"{file}: shrads: no such setting (did you mean shards?)",
         f"{file}: mime.depht: no such setting (did you mean depth?)",
         f"{file}: shards: 'many' is not a whole number (1 to 1024)",
         "MAILSLUICE_TICK_S: 'x' is not a number (more than 0, at most 31536000)",
-        f"{file}: pop3.read_timeout_s: 0.0 is not more than 0",
+        f"{file}: pop3.min_bytes_window_s: 0.0 is not more than 0",
     )
+
+
+def test_what_has_a_setting_outside_of_its_group_is_no_key_of_the_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    [stranger] = load(monkeypatch, {"POP3__READ_TIMEOUT_S": "5"}).strangers()
+    assert stranger.startswith("MAILSLUICE_POP3__READ_TIMEOUT_S: no such setting")
+    file = tmp_path / "mailsluice.toml"
+    file.write_text("[pop3]\ndeadline_s = 5\n")
+    [line] = problems(monkeypatch, {"CONFIG": str(file)})
+    assert line.startswith(f"{file}: pop3.deadline_s: no such setting")
 
 
 def test_a_broken_file_is_one_line_with_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
