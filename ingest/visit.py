@@ -157,13 +157,12 @@ class Visit:
         new = self._pass_by_the_large(new, intake)
         if not self._session.broken:
             self._retrieve(new, intake)
-        stopped = self.tally.more or self.tally.drained
+        self.tally.window = self._is_window()
+        # What lies behind a window is for the first poll, too: it leaves out what is too old there.
+        stopped = self.tally.more or self.tally.drained or self.tally.window
         self.learnt = replace(self.learnt, first_poll_done=self.learnt.first_poll_done or not stopped)
         self._leave(to_delete, intake)
-        self.tally.window = self._is_window()
-        if self.learnt.first_poll_done and not (
-            stopped or to_delete or intake.unsettled or self._left_uncovered() or self.tally.window
-        ):
+        if self.learnt.first_poll_done and not (stopped or to_delete or intake.unsettled or self._left_uncovered()):
             self._remember()
 
     def _is_unchanged(self) -> bool:
