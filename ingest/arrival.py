@@ -5,7 +5,8 @@ Rules of this room:
   cluster tries without, under a short guard. Silence there ends nothing but a connection in which nothing was retrieved
   or deleted: the same poll comes again with the barrier, and that it then gets through is what proves the loss.
 - One password is tried once. A token that was refused is renewed and tried once more.
-- LOGIN-DELAY (RFC 2449, 6.5) is kept across the cluster, whoever asks for the poll.
+- LOGIN-DELAY (RFC 2449, 6.5) is kept across the cluster, whoever asks for the poll; one that differs by user is left
+  to the server and to the due time, since the profile may be another user's.
 - What is remembered of a host is a memory: that it can't be written fails no poll.
 """
 
@@ -21,8 +22,10 @@ from ingest.errors import (
     CredentialsRejected,
     IngestError,
     ListingFailed,
+    MaildropBusy,
     ProtocolError,
     ServerRefused,
+    ServerTemporary,
     SlowDown,
 )
 from ingest.models import Account, Auth, Grant, HostProfile, Listing, Secret, Sight
@@ -36,6 +39,8 @@ CAPABILITIES_S = 86_400.0
 _PATIENT = 6
 # What a server says or does when it lost what came behind the password.
 _LOST = (ConnectionLost, ProtocolError, ListingFailed)
+# The same behind a good login: what came along was read before that took effect, or by the wrong process.
+_REFUSED = (ServerRefused, ServerTemporary)
 # What it may look like when a server can no longer do what it could.
 _OUTDATED = (ConnectionLost, ProtocolError, ListingFailed, ServerRefused)
 
@@ -76,17 +81,20 @@ class Arrival:
         self._hosts = hosts
         self._clock = clock
         self._steps = steps
-        # A message that is slow to come must come one day: who failed may take longer, down to the least rate.
-        slower = limits.deadline_bytes_per_s >> min(grant.state.failures, _PATIENT)
+        # A message that is slow to come must come one day: who failed may take longer, down to the least rate. Where
+        # only other mail came through no failure is counted, but what broke off is a suspect.
+        patience = _PATIENT if grant.suspects else min(grant.state.failures, _PATIENT)
+        slower = limits.deadline_bytes_per_s >> patience
         self._limits = replace(limits, deadline_bytes_per_s=max(min(KIB, limits.deadline_bytes_per_s), slower))
         self._beat = beat
         self._flights = 0
+        self._dialled = False
         self._profile: HostProfile | None = None
 
     @property
     def login_at(self) -> float | None:
         """When the last login was tried, by the clock of the state."""
-        return self._state.login_at if self.session is None else self._now
+        return self._now if self._dialled else self._state.login_at
 
     @property
     def flights(self) -> int:
@@ -140,8 +148,10 @@ class Arrival:
 
     def _keep_login_delay(self) -> None:
         profile = self._profile
-        delay_s = profile and (profile.after.login_delay_s or profile.before.login_delay_s)
-        if not delay_s or self._state.login_at is None:
+        if profile is None or profile.before.per_user or profile.after.per_user or self._state.login_at is None:
+            return
+        delay_s = profile.after.login_delay_s or profile.before.login_delay_s
+        if not delay_s:
             return
         left_s = self._state.login_at + delay_s - self._now
         if 0 < left_s <= delay_s:
@@ -154,15 +164,26 @@ class Arrival:
         across, trying = self._across(profile)
         try:
             return self._once(number, profile, across=across, trying=trying)
-        except _LOST:
-            along = across and self.session is not None and self.session.along
-            if not along or not (trying or (self.session is not None and self.session.admitted)):
+        except (*_LOST, *_REFUSED) as error:
+            session = self.session
+            if session is None or not session.along:
+                raise
+            if not session.admitted and (not trying or isinstance(error, _REFUSED)):
                 raise
         # With nothing taken for granted this time. The server may need a moment to notice that the session is over.
-        seen = self._steps.until_free(self._once, number, None, across=False, trying=False)
+        try:
+            seen = self._steps.until_free(self._once, number, None, across=False, trying=False)
+        except MaildropBusy:
+            if session.admitted:  # so by our own session, most likely: the host is up, and that login went through
+                self._unlearn(trying=trying)
+            raise
+        self._unlearn(trying=trying)
+        return seen
+
+    def _unlearn(self, *, trying: bool) -> None:
+        """What was sent along is lost there: after a try that is certain, else it is to be tried again."""
         if self._profile is not None:
             self._learn(replace(self._profile, across_login=False if trying else None))
-        return seen
 
     def _fresh(self) -> HostProfile | None:
         """What is known of the host, unless that is old."""
@@ -196,9 +217,9 @@ class Arrival:
             fingerprints=account.fingerprints,
         )
         session = Session(stream, host=account.host, clock=self._clock, limits=self._limits, on_progress=self._beat)
-        self.session = session
+        self.session, self._dialled = session, True
         try:
-            session.start(tls=account.tls, known=profile)
+            session.start(tls=account.tls, known=self._of_this_maildrop(profile))
             look: Look[Listing | Sight] = session.overview() if number is None else Glance(number)
             guard_s = self._limits.login_guard_s if trying else 0.0
             seen = session.enter(account.username, secret, account.auth, look, across=across, guard_s=guard_s)
@@ -209,6 +230,10 @@ class Arrival:
             raise
         self._remember(session, profile, tried=trying and session.along)
         return seen
+
+    def _of_this_maildrop(self, profile: HostProfile | None) -> HostProfile | None:
+        """A host that refused UIDL, perhaps to another user, is asked again for a maildrop that had UIDLs."""
+        return replace(profile, uidl=True) if profile is not None and self._state.listings else profile
 
     def _remember(self, session: Session, known: HostProfile | None, *, tried: bool) -> None:
         """Write down what this session found out of the host, if it is news."""

@@ -60,6 +60,8 @@ def login_waits(state: AccountState, mark: str | None, *, now: float) -> bool:
     Args:
         state: of the account, as the lease came with it.
         mark: of the secret as it is now.
-        now: by the clock of the state, in seconds since the epoch.
+        now: by the clock of the state, in seconds since the epoch. If it was set back, nothing waits for it.
     """
-    return mark is not None and mark == state.refused_mark and state.login_after is not None and now < state.login_after
+    if mark is None or mark != state.refused_mark or state.login_after is None:
+        return False
+    return (state.last_poll or 0.0) <= now < state.login_after

@@ -118,8 +118,8 @@ def ripens_at(listing: Digested, image: LedgerImage, *, keep_s: int | None, grac
     """When the first of the listed messages may be deleted, seconds since the epoch by the ledger's clock, if ever."""
     if keep_s is None:
         return None
-    stored = [r.minutes for r in image.records() if r.kind is Kind.STORED and r.uidl in listing.listed]
-    return min(stored) * SECONDS_PER_MINUTE + max(keep_s, grace_s) if stored else None
+    since = [minutes for name in listing.listed if (minutes := _stored_since(name, listing, image)) is not None]
+    return min(since) * SECONDS_PER_MINUTE + max(keep_s, grace_s) if since else None
 
 
 def new_messages(listing: Digested, image: LedgerImage) -> list[MessageRef]:
@@ -139,12 +139,18 @@ def deletable(listing: Digested, image: LedgerImage, *, keep_s: int | None, grac
     oldest = image.now_minutes - max(keep_s, grace_s) / SECONDS_PER_MINUTE
 
     def may_go(name: bytes) -> bool:
-        records = [record for record in image.of_uidl(name) if record.kind not in UNCOVERING]
-        return len(records) == listing.listed[name] and all(
-            record.kind is Kind.STORED and record.minutes < oldest for record in records
-        )
+        since = _stored_since(name, listing, image)
+        return since is not None and since < oldest
 
     return [ref for ref, name in zip(listing.messages, listing.names, strict=True) if name is not None and may_go(name)]
+
+
+def _stored_since(name: bytes, listing: Digested, image: LedgerImage) -> int | None:
+    """Since which minute each listed occurrence of a UIDL has its STORED record, and no other record covers it."""
+    records = [record for record in image.of_uidl(name) if record.kind not in UNCOVERING]
+    if len(records) != listing.listed[name] or any(record.kind is not Kind.STORED for record in records):
+        return None
+    return max((record.minutes for record in records), default=None)
 
 
 def renumbered(image: LedgerImage, listed: Counter[bytes], identity: bytes) -> bool:

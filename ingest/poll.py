@@ -116,9 +116,10 @@ class Poller:
             bug = IngestError(
                 f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}", todo="this is a bug: report it"
             )
-            report = replace(report, failure=Failure.of(bug))
+            report, learnt = replace(report, failure=Failure.of(bug)), replace(learnt, login_at=grant.now)
         except BaseException:  # Ctrl-C: what is committed stays, and nobody has to wait for the lease to run out
-            self._lease.release(account.id, grant.token, due_in_s=0.0, state=replace(grant.state, fingerprint=None))
+            left = replace(grant.state, fingerprint=None, login_at=grant.now)
+            self._lease.release(account.id, grant.token, due_in_s=0.0, state=left)
             raise
         if report.failure is not None and report.failure.code == LeaseLost.code:
             return report

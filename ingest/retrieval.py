@@ -33,6 +33,7 @@ class Retrieval:
         max_message_bytes: a larger message is skipped.
         attempts: after how many failures a message goes into quarantine.
         breaks: how many sessions in a row failed; None where the last one did not break off.
+        sparing: whether to leave what failed before to the next session.
         beat: keeps the lease; raises LeaseLost.
         draining: whether to stop after the message in hand.
         on_message: told (done, to do, octets) after each message.
@@ -57,6 +58,7 @@ class Retrieval:
         max_message_bytes: int,
         attempts: int,
         breaks: int | None,
+        sparing: bool,
         beat: Callable[[], None],
         draining: Callable[[], bool],
         on_message: Callable[[int, int, int], None],
@@ -75,6 +77,7 @@ class Retrieval:
         self._max_message_bytes = max_message_bytes
         self._attempts = attempts
         self._breaks = breaks
+        self._sparing = sparing
         self._beat = beat
         self._draining = draining
         self._on_message = on_message
@@ -90,6 +93,9 @@ class Retrieval:
         refused = [(each, 0) for each in self._take(rest)]
         # Another one first each time: one that breaks the session must not hold up the same ones behind it for ever.
         turn = self._clock.now().microsecond % max(1, len(suspects))
+        if self._sparing and suspects:
+            self._tally.more = True
+            suspects = {}
         for ref in (*list(suspects)[turn:], *list(suspects)[:turn]):
             if self._session.broken or self._stop():
                 break

@@ -73,7 +73,7 @@ def next_poll(
         failures=0,
         refusals=0,
         failing_since=None,
-        last_error=None,
+        last_error=report.failure.line(report.failure.code) if report.failure else None,
         refused_mark=None,
         login_after=None,
         laid_to_host=0,

@@ -156,14 +156,14 @@ class Visit:
         self.tally.new = len(new)
         new = self._pass_by_the_large(new, intake)
         if not self._session.broken:
-            self._retrieve(new, intake)
-        stopped = self.tally.more or self.tally.drained
+            # What broke the last session must not keep this one, too, from its deletes; every other time at the most.
+            self._retrieve(new, intake, sparing=bool(to_delete) and self._known.failures % 2 == 1)
+        self.tally.window = self._is_window()
+        # What lies behind a window is for the first poll, too: it leaves out what is too old there.
+        stopped = self.tally.more or self.tally.drained or self.tally.window
         self.learnt = replace(self.learnt, first_poll_done=self.learnt.first_poll_done or not stopped)
         self._leave(to_delete, intake)
-        self.tally.window = self._is_window()
-        if self.learnt.first_poll_done and not (
-            stopped or to_delete or intake.unsettled or self._left_uncovered() or self.tally.window
-        ):
+        if self.learnt.first_poll_done and not (stopped or to_delete or intake.unsettled or self._left_uncovered()):
             self._remember()
 
     def _is_unchanged(self) -> bool:
@@ -269,7 +269,7 @@ class Visit:
 
     # What is to be retrieved
 
-    def _retrieve(self, new: list[MessageRef], intake: Intake) -> None:
+    def _retrieve(self, new: list[MessageRef], intake: Intake, *, sparing: bool) -> None:
         limits, batch = self._limits, self.learnt.batch
         retrieval = Retrieval(
             self._session,
@@ -285,6 +285,7 @@ class Visit:
             max_message_bytes=limits.max_message_bytes,
             attempts=limits.quarantine_attempts,
             breaks=self._known.failures if self._known.failures or batch else None,
+            sparing=sparing,
             beat=self._beat,
             draining=self._draining,
             on_message=self._on_message,

@@ -128,8 +128,7 @@ class Authorization:
     def take_capabilities(self, reply: Reply) -> None:
         """CAPA was asked behind the login: this is its reply, and its body comes next."""
         self.asked = True
-        if reply.ok:
-            self.after = self._read_capabilities()
+        self.after = self._read_capabilities() if reply.ok else UNKNOWN  # never what another user was told
 
     def _admit(self, reply: Reply, plan: LoginPlan) -> None:
         if reply.ok:

@@ -8,6 +8,7 @@ from ingest.models import Capabilities
 
 UNKNOWN = Capabilities(known=False)
 _DIGITS = 9
+_LONGEST_DELAY_S = 86_400  # more would be a slip, and would end the polling of a whole host
 _SHOWN_CHARACTERS = 200
 
 
@@ -20,12 +21,13 @@ def parse_capabilities(body: bytes) -> Capabilities:
             found.setdefault(name.upper(), arguments)
     implementation = " ".join(found.get("IMPLEMENTATION", ()))
     printable = implementation.isascii() and implementation.isprintable()
+    delay_s = _number(found.get("LOGIN-DELAY", ()))
     return Capabilities(
         known=True,
         names=frozenset(found),
         sasl=frozenset(mechanism.upper() for mechanism in found.get("SASL", ())),
         implementation=(printable and implementation[:_SHOWN_CHARACTERS]) or None,
-        login_delay_s=_number(found.get("LOGIN-DELAY", ())),
+        login_delay_s=None if delay_s is None else min(delay_s, _LONGEST_DELAY_S),
         expire_days=_number(found.get("EXPIRE", ())),
         per_user=any("USER" in map(str.upper, found.get(name, ())[1:]) for name in ("LOGIN-DELAY", "EXPIRE")),
     )

@@ -34,6 +34,8 @@ DELETING = "tests/unit/test_poll_deleting.py::"
 RENUMBERED = "tests/unit/test_poll_renumbered.py::"
 PRUNING = "tests/unit/test_poll_pruning.py::"
 POLL = "tests/unit/test_poll.py::"
+ARRIVAL = "tests/unit/test_arrival.py::"
+LESSONS = "tests/unit/test_arrival_lessons.py::"
 PROMISE = ("tests/property/test_promise.py::TestPromise::runTest",)
 SIMULATION = "tests/simulation/test_simulation.py::test_a_slice_of_seeds_keeps_all_that_is_promised"
 STATE = "tests/contract/test_state.py::"
@@ -92,8 +94,8 @@ MUTANTS = (
         (
             Edit(
                 "ingest/news.py",
-                "            record.kind is Kind.STORED and record.minutes < oldest for record in records\n",
-                "            record.minutes < oldest for record in records\n",
+                " or any(record.kind is not Kind.STORED for record in records):\n",
+                ":\n",
             ),
         ),
         (POLL + "test_seeded_and_skipped_messages_are_never_deleted", SIMULATION),
@@ -122,7 +124,7 @@ MUTANTS = (
         ),
         (
             STATE + "test_a_lapsed_lease_is_free_and_its_token_good_for_nothing[redis]",
-            "tests/integration/test_stopped_pollers.py::test_a_poll_stopped_past_its_lease_is_refused_and_leaves_without_quit[retrieving]",
+            "tests/integration/test_stopped_pollers.py::test_a_poll_stopped_past_its_lease_is_refused_and_deletes_nothing_that_was_not_safe[retrieving]",
         ),
     ),
     Mutant(
@@ -281,5 +283,42 @@ MUTANTS = (
         "seeded mail under other UIDLs is not told of",
         (Edit("ingest/news.py", "    return listing.whole and missing > listed\n", "    return False\n"),),
         (RENUMBERED + "test_seeded_mail_under_other_uidls_is_seeded_again_and_an_event_says_so",),
+    ),
+    Mutant(
+        "glance-without-the-ledger",
+        "a glance is enough only while every listed message has its record",
+        (
+            Edit(
+                "ingest/glance.py",
+                " or state.fingerprint is None or not state.fingerprint.endswith(settled):\n",
+                " or state.fingerprint is None:\n",
+            ),
+        ),
+        (
+            ARRIVAL + "test_after_a_change_of_the_ledger_by_others_a_glance_is_not_enough",
+            ARRIVAL + "test_another_keep_than_before_is_looked_into_at_once",
+        ),
+    ),
+    Mutant(
+        "delete-by-number-alone",
+        "what is deleted still has the UIDL of the listing",
+        (
+            Edit(
+                "ingest/visit.py",
+                "        if to_delete and not self._session.same(to_delete):\n",
+                "        if False:\n",
+            ),
+        ),
+        (DELETING + "test_a_server_that_renumbers_within_its_session_has_nothing_deleted",),
+    ),
+    Mutant(
+        "a-lost-try-is-forgotten",
+        "a server that loses what came along gets its barrier back, once",
+        (Edit("ingest/arrival.py", "across_login=False if trying else None", "across_login=None"),),
+        (
+            ARRIVAL + "test_at_a_server_that_loses_what_came_along_every_poll_succeeds_and_one_at_most_is_slower",
+            ARRIVAL + "test_what_a_host_bears_outlives_the_day",
+            LESSONS + "test_a_server_that_refuses_what_came_along_gets_its_barrier_and_no_poll_fails",
+        ),
     ),
 )

@@ -198,3 +198,9 @@ def test_the_same_secret_and_one_that_nobody_can_tell_count_on(before: str | Non
     state = remember_refused(replace(OPEN, refused_mark=before), mark)
     assert (state.failures, state.refusals, state.laid_to_host) == (5, 2, 1)
     assert (state.refused_mark, state.login_after) == (mark, None)
+
+
+def test_a_clock_that_was_set_back_holds_up_no_login() -> None:
+    state = AccountState(refused_mark="m", last_poll=10 * DAY_S, login_after=11 * DAY_S)
+    assert login_waits(state, "m", now=10.5 * DAY_S)
+    assert not login_waits(state, "m", now=2 * DAY_S)

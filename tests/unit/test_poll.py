@@ -182,6 +182,15 @@ def test_first_poll_from_a_date_goes_by_the_newest_received_header() -> None:
         assert h.subjects() == ["young", "undated", "later"]
 
 
+def test_what_lies_behind_a_window_is_for_the_first_poll_too() -> None:
+    old, young = "Mon, 05 Jan 2026 10:00:00 +0000", "Mon, 05 Oct 2026 10:00:00 +0000"
+    messages = [mail(f"{n}", received=old if n > 100 else young) for n in range(1, 121)]
+    with house(*messages, behaviour=Behaviour(window=100, hide_retrieved=True)) as h:
+        for _ in range(3):
+            h.poll(account={"first_poll": "2026-06-01"})
+        assert len(h.events()) == 100
+
+
 def test_a_first_listing_that_is_incomplete_is_not_seeded() -> None:
     with house(mail("old"), mail("older"), behaviour=Behaviour(list_at_most=1)) as h:
         report = h.poll(account={"first_poll": "new"})

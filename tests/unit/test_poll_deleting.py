@@ -8,7 +8,7 @@ from house import PASSWORD, House, house, mail
 from ingest.errors import ConnectionLost
 from ingest.models import Kind, MessageRef
 from ingest.pop3.session import Session
-from ingest.simulator.behaviour import Behaviour
+from ingest.simulator.behaviour import Behaviour, Uidls
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +130,13 @@ def test_one_of_two_copies_that_is_not_deleted_is_known_by_its_content() -> None
         h.clock.forward(hours=2)
         h.poll()
         assert (len(h.maildrop), len({event["id"] for event in h.events()})) == (0, 1)
+
+
+def test_a_server_that_renumbers_within_its_session_has_nothing_deleted() -> None:
+    with house(*(mail(f"mail {number}") for number in range(3))) as h:
+        stored_and_due(h)
+        h.server.behaviour = Behaviour(uidls=Uidls.SHIFTING)
+        report = h.poll()
+        assert report.failure is not None
+        assert (report.failure.code, report.deleted, len(h.maildrop)) == ("protocol", 0, 3)
+        assert kinds(h) == [Kind.STORED] * 3

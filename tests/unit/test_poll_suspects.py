@@ -15,8 +15,8 @@ from ingest.ledger import uidl_digest
 from ingest.models import Account, AccountState, Kind, MessageRef, Outcome, PollReport
 from ingest.pipeline import Pipeline, Processed, Read
 from ingest.ports import Spool
-from ingest.simulator.acts import Refuse
-from ingest.simulator.behaviour import Behaviour, Sizes
+from ingest.simulator.acts import CLOSE, Refuse
+from ingest.simulator.behaviour import Behaviour, Sizes, Uidls
 
 
 @pytest.fixture(autouse=True)
@@ -266,3 +266,26 @@ def test_a_suspect_with_more_octets_than_listed_and_allowed_is_skipped_and_no_su
         h.poll(max_message_bytes=2000)
         assert h.subjects("skipped") == ["bad"]
         assert h.state.suspects["a"] == {}
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_message_that_breaks_each_session_keeps_none_from_being_deleted(busy: bool) -> None:
+    with house(mail("one"), mail("two"), mail("bad"), behaviour=Behaviour(script={"RETR 3": CLOSE})) as h:
+        h.poll(account={"keep_s": 0})
+        for number in range(4):
+            h.clock.forward(hours=2)
+            if busy:
+                h.maildrop.deliver(mail(f"more {number}"))
+            if h.poll().deleted:
+                break
+        assert b"Subject: bad" in h.maildrop.messages()[0].octets
+
+
+def test_a_suspect_is_tried_again_though_no_delete_ever_succeeds() -> None:
+    with house(mail("one"), mail("two"), mail("bad"), behaviour=Behaviour(script={"RETR 3": CLOSE})) as h:
+        h.poll(account={"keep_s": 0})
+        h.server.behaviour = Behaviour(uidls=Uidls.SHIFTING)
+        for _ in range(3):
+            h.clock.forward(hours=2)
+            h.poll()
+        assert h.subjects() == ["one", "two", "bad"]

@@ -152,3 +152,16 @@ def test_without_uidls_copies_of_a_quarantined_message_are_told_of_once() -> Non
         for _ in range(3):
             assert h.poll(poller).quarantined == 0
         assert len(h.events()) == 1
+
+
+def test_a_delete_that_a_twin_forbids_is_not_due_at_every_poll() -> None:
+    with house() as h:
+        poller, _ = stumbling(h)
+        twins(h, "good", "bad")
+        for _ in range(3):
+            h.poll(poller)
+        assert kinds(h) == [Kind.STORED, Kind.QUARANTINED]
+        h.poll(account={"keep_s": 0})
+        h.clock.forward(minutes=90)
+        assert h.poll(glance_from=1).deleted == 0
+        assert h.state.states["a"].delete_at is None

@@ -41,3 +41,7 @@ def test_numbers_beyond_reason_are_none() -> None:
 def test_an_implementation_that_would_steer_a_terminal_is_none_and_a_long_one_is_cut() -> None:
     assert parse_capabilities(b"IMPLEMENTATION a\x1b[2Jb\r\n").implementation is None
     assert parse_capabilities(b"IMPLEMENTATION " + b"x" * 5000).implementation == "x" * 200
+
+
+def test_no_server_keeps_us_from_logging_in_for_more_than_a_day() -> None:
+    assert parse_capabilities(b"LOGIN-DELAY 999999999\r\n").login_delay_s == 86_400

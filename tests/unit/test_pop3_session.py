@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from pop3_scripts import (
@@ -33,8 +34,9 @@ from ingest.errors import (
     SlowDown,
     TlsNotOffered,
 )
-from ingest.models import Auth, Capabilities, MessageRef, Secret, Tls
+from ingest.models import Auth, Capabilities, HostProfile, MessageRef, Secret, Tls
 from ingest.pop3.connection import IllegalCommand
+from ingest.pop3.looks import Glance
 from ingest.pop3.session import Refused, Retrieved, Session, SessionLimits, TooLarge
 
 LISTING = b"STAT\r\nUIDL\r\nLIST\r\n"
@@ -786,3 +788,15 @@ def test_our_own_time_between_messages_is_not_the_server_s() -> None:
     for _ in session.retrieve(refs(2), MemorySpool, max_bytes=1000):
         stream.clock.seconds += 1000
     assert not session.broken
+
+
+def test_what_another_user_was_told_behind_the_login_is_not_believed_where_this_one_is_told_nothing() -> None:
+    """EXPIRE may differ by user (RFC 2449, 6.7): what was announced before the login holds then, the least of all."""
+    before = Capabilities(known=True, names=frozenset({"USER", "UIDL", "EXPIRE"}), expire_days=0, per_user=True)
+    another = replace(before, expire_days=None)
+    user = ((b"USER u\r\n", b"+OK\r\n"), (b"PASS pw\r\n", b"+OK\r\n"))
+    look = ((b"CAPA\r\n", b"-ERR not now\r\n"), (b"STAT\r\n", b"+OK 0 0\r\n"))
+    session = session_over(ScriptedStream([GREETING, *user, *look]))
+    session.start(tls=Tls.NONE, known=HostProfile(before, another, seen_at=0.0))
+    session.enter("u", Secret("pw"), Auth.USER, Glance(0))
+    assert session.capabilities.expire_days == 0

@@ -180,3 +180,10 @@ def test_logins_laid_to_the_host_come_at_growing_distances_and_open_no_breaker()
     assert in_a_row(report, 7) == [600, 1200, 2400, 4800, 9600, 19200, 6 * 3600]
     following = after(report, AccountState(refusals=1))
     assert (following.failing, following.state.refusals, following.state.laid_to_host) == (False, 1, 1)
+
+
+def test_a_session_that_broke_off_behind_what_it_committed_goes_on_soon_and_still_says_why() -> None:
+    report = replace(failed("connection_lost", Fault.HOST), committed=3)
+    following = after(report, AccountState(failures=2, interval_s=900))
+    assert (following.due_in_s, following.state.failures) == (60, 0)
+    assert following.state.last_error == report.failure.line("connection_lost") if report.failure else False
