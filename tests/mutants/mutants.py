@@ -85,6 +85,11 @@ MUTANTS = (
                 "image.now_minutes - max(keep_s, grace_s) / SECONDS_PER_MINUTE",
                 "image.now_minutes + 1 - keep_s / SECONDS_PER_MINUTE",
             ),
+            Edit(
+                "ingest/news.py",
+                " * SECONDS_PER_MINUTE + max(keep_s, grace_s) if since else None\n",
+                " * SECONDS_PER_MINUTE + keep_s if since else None\n",
+            ),
         ),
         (POLL + "test_a_message_is_deleted_only_in_a_later_session_and_after_the_grace", SIMULATION),
     ),
@@ -212,9 +217,8 @@ MUTANTS = (
             ),
         ),
         (
+            # PROMISE and SIMULATION meet it, too, but not in each slice: two of the first 1500 seeds.
             RENUMBERED + "test_a_uidl_used_again_for_other_content_after_it_was_missing_is_a_new_message",
-            *PROMISE,
-            SIMULATION,
         ),
     ),
     Mutant(
