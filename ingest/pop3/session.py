@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ingest.errors import IngestError, MessageRefused, ProtocolError, ServerTemporary
-from ingest.models import Auth, Capabilities, HostProfile, Listing, MessageRef, Secret, Sight, Tls
+from ingest.models import Auth, Capabilities, HostProfile, Listing, MessageRef, Secret, Tls
 from ingest.pop3.authorization import Authorization
 from ingest.pop3.connection import Command, Connection, IllegalCommand, Reply
 from ingest.pop3.exchange import Exchange, Request
 from ingest.pop3.limits import MIB, SessionLimits
-from ingest.pop3.looks import Glance, Look, Overview
+from ingest.pop3.looks import Look, Overview
 from ingest.pop3.replies import Cleaner
 from ingest.ports import ByteStream, Clock, Spool, SpoolFactory
 
@@ -212,10 +212,6 @@ class Session:
         """STAT, UIDL and LIST; ListingFailed."""
         return self.look(self.overview())
 
-    def glance(self, number: int) -> Sight:
-        """STAT and the UIDL of one message."""
-        return self.look(Glance(number))
-
     def retrieve(
         self, refs: Sequence[MessageRef], open_spool: SpoolFactory, *, max_bytes: int
     ) -> Generator[Retrieved | Refused | TooLarge, None, None]:
@@ -224,11 +220,20 @@ class Session:
         Ends after TooLarge. A refusal that is not the message's own is raised: busy and slow down at once, a temporary
         one behind the other messages, which must not wait for this one, unless most are refused so. Closing the
         iterator early breaks the session unless nothing was under way.
+
+        Where that takes no flight, what an earlier session was told of the server is asked anew along with it: EXPIRE 0
+        may be new, and then a QUIT would delete.
         """
         handed, troubles = 0, list[IngestError]()
+        asked = bool(refs) and self._pipelining and not self.asked_capabilities
         requests = [Request(Command.RETR, (b"%d" % ref.number,), ref.size) for ref in refs]
+        requests = [*([Request(Command.CAPA)] if asked else []), *requests]
         with self._exchange.whole():
-            for index, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
+            for at, reply in self._exchange.pipelined(requests, ahead=self._pipelining):
+                if reply.command is Command.CAPA:
+                    self._authorization.take_capabilities(reply)
+                    continue
+                index = at - asked
                 if reply.ok:
                     result = self._spool(refs[index], open_spool(), max_bytes)
                     yield result
@@ -304,12 +309,11 @@ class Session:
         return marked, False
 
     def noop(self) -> None:
-        """NOOP: keep the session alive."""
-        self._must(Command.NOOP)
-
-    def reset(self) -> None:
-        """RSET: unmark what DELE marked."""
-        self._must(Command.RSET)
+        """NOOP: one round trip."""
+        with self._exchange.whole():
+            reply = self._exchange.ask(Command.NOOP)
+        if not reply.ok:
+            raise self._refusal(reply)
 
     def quit(self) -> bool:
         """QUIT and close. True if the server confirmed it; never raises. A broken session is aborted instead."""
@@ -336,12 +340,6 @@ class Session:
 
     def _refusal(self, reply: Reply) -> IngestError:
         return self._authorization.refused(reply)
-
-    def _must(self, command: Command) -> None:
-        with self._exchange.whole():
-            reply = self._exchange.ask(command)
-        if not reply.ok:
-            raise self._refusal(reply)
 
     def _ask(self, look: Look[T], requests: Sequence[Request]) -> None:
         for _, reply in self._exchange.pipelined(requests, ahead=self._pipelining):

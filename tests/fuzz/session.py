@@ -258,7 +258,7 @@ class Visit:
         known = _KNOWN if plan.known else None
         if self._tried(lambda: session.start(tls=plan.tls, known=known)) and self._tried(self._enter):
             middle = [self._headers, self._retrieve] if plan.headers_first else [self._retrieve, self._headers]
-            more = [session.noop, session.reset, self._same] if plan.more else []
+            more = [session.noop, self._same] if plan.more else []
             for step in ([self._listing] if plan.glance else []) + middle + more:
                 if not session.broken:
                     self._tried(step)

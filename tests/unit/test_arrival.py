@@ -100,6 +100,18 @@ def test_sasl_takes_a_barrier_and_is_no_try() -> None:
         assert h.poll().flights == 2
 
 
+def test_a_host_that_began_to_delete_what_was_retrieved_is_not_quitted_although_it_was_known_not_to() -> None:
+    with house(mail("one")) as h:
+        for _ in range(2):
+            h.poll()
+        h.server.behaviour = Behaviour(delete_retrieved=True)
+        h.maildrop.deliver(mail("two"))
+        report = h.poll()
+        assert (report.events, report.flights) == (1, 2)  # nor does it cost a flight to ask
+        assert h.server.wait_idle(5)
+        assert len(h.maildrop) == 2
+
+
 # What is lost behind a password
 
 
