@@ -21,8 +21,6 @@ from datetime import datetime
 from math import inf
 from socket import socket
 
-from cryptography import x509
-
 from ingest.adapters.tls_sessions import TlsSessions
 from ingest.errors import AccountMisconfigured, CertificateRejected
 from ingest.ports import TlsInfo
@@ -239,6 +237,8 @@ def _stamp(ca_file: str | None) -> tuple[int, ...]:
 
 
 def _not_after(certificate: bytes) -> datetime | None:
+    from cryptography import x509  # noqa: PLC0415 - takes 9 MB, which a process without TLS can do without
+
     # Not by `getpeercert`, which shows the fields of a certificate only where OpenSSL verified it.
     try:
         return x509.load_der_x509_certificate(certificate).not_valid_after_utc
