@@ -118,7 +118,7 @@ class Book:
         serial = copies[0].serial
         if data.get("raw"):
             self._object(data["raw"], copies)
-        elif kind != _SKIPPED and not any(mail.refused for mail in copies):
+        elif kind != _SKIPPED and not any(mail.refused for mail in copies) and not self._worn_out(copies):
             world.violate(f"1: {event.type} of mail {serial} without a raw object")
         for part in data.get("attachments", ()):
             self._attachment(part, serial)
@@ -141,9 +141,16 @@ class Book:
             self._world.violate(f"1: {first} can't be read, and was told of as received")
         if kind == _SKIPPED and not first.too_large:
             self._world.violate(f"1: {first} is not too large, and was skipped")
-        interrupted = sum(self._world.faults.struck[name] for name in _INTERRUPTIONS)  # a suspect is counted before
-        if kind == _QUARANTINED and self._failures(copies) + interrupted < _ATTEMPTS:
+        if kind == _QUARANTINED and self._counted(copies) < _ATTEMPTS:
             self._world.violate(f"1: {first} did not fail {_ATTEMPTS} times, and is in quarantine")
+
+    def _worn_out(self, copies: list[Mail]) -> bool:
+        """Whether it may stand counted so often that it was refused unread, for having ended each worker."""
+        return self._counted(copies) > _ATTEMPTS + 1
+
+    def _counted(self, copies: list[Mail]) -> int:
+        """How often it may stand counted: before the work, so also where something else then ended the poll."""
+        return self._failures(copies) + sum(self._world.faults.struck[name] for name in _INTERRUPTIONS) + self.failovers
 
     def _failures(self, copies: list[Mail]) -> int:
         """How often they failed; messages of one UIDL are counted together, as attempts are counted by UIDL."""

@@ -58,7 +58,7 @@ def compose(serial: int, *, large: bool, attachment: bool, filler: int) -> bytes
     )
     text = f"message {serial}\r\n.\r\n..dots {'.' * (serial % 3)}\r\n" + "x" * filler + "\r\n"
     if large:
-        text += "large\r\n" * 700
+        text += "large\r\n" * (700 + serial)
     if not attachment:
         return f"{head}\r\n{text}".encode()
     octets = base64.encodebytes(b"attachment %d " % serial * 9).replace(b"\n", b"\r\n").decode()

@@ -7,7 +7,8 @@ What is promised nowhere, and so does not happen here (see also `faults.EXCLUDED
 - A UIDL is given to a second message only while each of its records belongs to a message that is there, and no other
   client deletes one of the two before both have their records: behind one record the other would not be looked at.
 - Renumbering gives UIDLs that were never used. One that swaps UIDLs is the first case.
-- Stores rewrite the Status field of mail whose content is read. What is too large is known by UIDL and size.
+- Stores rewrite the Status field of mail whose content is read. What is too large is known by UIDL and size, where
+  there are neither UIDLs nor TOP by size alone: no two of one size are delivered.
 - A failover loses what was not settled (WAIT) since; the simulated `settle` has a replica to wait for.
 """
 
