@@ -201,7 +201,22 @@ class MessageUnprocessable(IngestError):
     fault = Fault.MESSAGE
 
 
+class MessageInfected(IngestError):
+    """A virus scanner found something, and the policy is to quarantine: at once, since trying again finds it again."""
+
+    code = "message_infected"
+    fault = Fault.MESSAGE
+    retry = Retry.NEVER
+
+
 # Ours.
+
+
+class ScannerUnavailable(IngestError):
+    """The virus scanner can't be reached, is busy or broken, and the policy is to wait for it."""
+
+    code = "scanner_unavailable"
+    retry = Retry.SOON
 
 
 class StoreUnavailable(IngestError):

@@ -96,6 +96,13 @@ class Settings(BaseSettings):
     store_connect_timeout_s: Seconds = 5
     store_read_timeout_s: Seconds = 30
     step_retry_s: SecondsOrNone = 20
+    uploads_at_once: int = Field(4, ge=1, le=64)
+
+    # Virus scanner
+    clamd_url: str | None = None
+    clamd_timeout_s: Seconds = 30
+    scan_infected: Annotated[Literal["tag", "quarantine"], Lower] = "tag"
+    scan_unavailable: Annotated[Literal["wait", "tag"], Lower] = "wait"
 
     # When and how much to poll
     tick_s: Seconds = 5

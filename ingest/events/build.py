@@ -71,6 +71,7 @@ def received(
         "text": _body(parsed.text),
         "html": _body(parsed.html),
         "attachments": [_attachment(part) for part in parts],
+        "labels": list(parsed.labels),
         "defects": [{"code": each.code, "part": each.part, "detail": each.detail} for each in parsed.defects],
         "first_seen": _timestamp(first_seen),
         "replay": replay,
@@ -235,11 +236,14 @@ def _attachment(stored: StoredPart) -> Json:
         "filename": part.filename,
         "filename_raw": part.filename_raw and part.filename_raw[:_LONG_CHARS],
         "content_type": part.content_type,
+        "detected_type": stored.detected_type,
+        "label": part.label,
         "disposition": part.disposition,
         "content_id": part.content_id,
         "size": stored.size,
         "sha256": stored.sha256,
         "url": stored.url,
+        "scan": None if stored.verdict is None else {"verdict": stored.verdict.scan, "detail": stored.verdict.detail},
     }
 
 

@@ -58,19 +58,29 @@ class BodyText(_Value):
     charset: str
 
 
+class ScanResult(_Value):
+    """What a virus scanner said. `detail`: the signature's name, or why it was not scanned."""
+
+    verdict: Literal["clean", "infected", "unscanned"]
+    detail: str | None
+
+
 class Attachment(_Value):
     """A leaf part that did not become text or html, stored as decoded. Names and types are the sender's claims."""
 
     part: str = Field(description="section number, as 2.1")
-    parent: str | None = Field(description="number of the message/rfc822 part this one lies in")
+    parent: str | None = Field(description="number of the message/rfc822 or winmail.dat part this one lies in")
     filename: str | None = Field(description="made safe: no path, no control or bidi characters")
     filename_raw: str | None = Field(description="as the sender wrote it, decoded; cut at 1,024 characters")
     content_type: str
+    detected_type: str | None = Field(description="what the content looks like; null where it can't be told")
+    label: str | None = Field(description="as smime_signed, calendar, tnef")
     disposition: str | None
     content_id: str | None
     size: int
     sha256: Hex64
     url: str
+    scan: ScanResult | None = Field(description="null where no scanner is set")
 
 
 class Flaw(_Value):
@@ -105,6 +115,7 @@ class ReceivedData(_Value):
     text: BodyText | None
     html: BodyText | None
     attachments: list[Attachment]
+    labels: list[str] = Field(description="of the message and its parts, as smime_signed, calendar, tnef")
     defects: list[Flaw]
     first_seen: datetime
     replay: bool

@@ -7,7 +7,18 @@ Rules of this room:
 
 from ingest.models.account import Account, Auth, OAuth, Place, Secret, Tls
 from ingest.models.check import AccountCheck, UidlForm, Uidls
-from ingest.models.message import Address, Body, Defect, Envelope, ParsedMessage, Part, StoredPart
+from ingest.models.message import (
+    Address,
+    Body,
+    Defect,
+    Envelope,
+    Label,
+    ParsedMessage,
+    Part,
+    Scan,
+    StoredPart,
+    Verdict,
+)
 from ingest.models.pop3 import Capabilities, HostProfile, Listing, MessageRef, Sight
 from ingest.models.report import Failure, Outcome, PollReport
 from ingest.models.state import AccountState, Grant, Kind, OutgoingEvent, Record, Refusal, StreamEntry
@@ -26,6 +37,7 @@ __all__ = [
     "Grant",
     "HostProfile",
     "Kind",
+    "Label",
     "Listing",
     "MessageRef",
     "OAuth",
@@ -37,6 +49,7 @@ __all__ = [
     "PollReport",
     "Record",
     "Refusal",
+    "Scan",
     "Secret",
     "Sight",
     "StoredPart",
@@ -44,4 +57,5 @@ __all__ = [
     "Tls",
     "UidlForm",
     "Uidls",
+    "Verdict",
 ]

@@ -7,7 +7,7 @@ Rules of this room:
 """
 
 from ingest.ports.names import Names, ServiceRecord
-from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Spool, SpoolFactory
+from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
@@ -30,6 +30,7 @@ __all__ = [
     "ObjectStore",
     "Put",
     "Refusals",
+    "Scanner",
     "Schedule",
     "Secrets",
     "ServiceRecord",

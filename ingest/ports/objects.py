@@ -1,4 +1,4 @@
-"""A message on its way and at rest: spools, object storage."""
+"""A message on its way and at rest: spools, object storage, virus scanner."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+from ingest.models import Verdict
 
 
 class Spool(Protocol):
@@ -99,6 +101,23 @@ class ObjectStore(Protocol):
 
     def ping(self) -> None:
         """Raise what is wrong (unreachable, bucket missing, wrong secret, not writable)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Scanner(Protocol):
+    """Looks for viruses."""
+
+    def scan(self, body: BinaryIO, size: int) -> Verdict:
+        """What is in `size` octets of a body; UNSCANNED for what it refuses to look at (too large for it).
+
+        ScannerUnavailable where it can't be asked.
+        """
+        ...
+
+    def ping(self) -> None:
+        """Raise what is wrong."""
         ...
 
     def close(self) -> None: ...

@@ -23,7 +23,7 @@ from ingest.events import build
 from ingest.events.models import Attachment, EventType, ReceivedData, UnprocessedData
 from ingest.events.schema import path_of
 from ingest.mime.defects import DefectCode
-from ingest.models import Kind
+from ingest.models import Kind, Label
 from ingest.oauth import KEYS as OAUTH_KEYS
 from ingest.settings import Settings
 from workers.app import FAILED, USAGE, configuration
@@ -246,6 +246,10 @@ def test_the_defects_are_those_that_the_code_gives() -> None:
     marks = set(re.findall(r'"(event_[a-z]+(?:_[a-z]+)*)"', inspect.getsource(build)))
     listed = names(rows(section("docs/events.md", "## Defects")))
     assert sorted(listed) == sorted([*(code.value for code in DefectCode), *marks])
+
+
+def test_the_labels_are_those_that_the_code_gives() -> None:
+    assert names(rows(section("docs/events.md", "## Labels"))) == [label.value for label in Label]
 
 
 def test_every_decision_stands_in_the_index() -> None:
