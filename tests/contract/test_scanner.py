@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
 import tempfile
 import threading
 import tracemalloc
@@ -192,6 +193,18 @@ def test_what_clamd_s_own_limits_leave_out_is_unscanned_where_it_says_so() -> No
         scanner = ClamdScanner(server.unix_url)
         verdict = scan(scanner, bytes(2 << 20))
         assert (verdict.scan, verdict.detail) == (Scan.UNSCANNED, "beyond clamd's MaxFileSize")
+
+
+@pytest.mark.real
+def test_the_configuration_that_is_deployed_is_one_that_clamd_takes() -> None:
+    with clamd(), tempfile.TemporaryDirectory(prefix="clamd-") as directory:
+        deployed = (Path(__file__).parents[2] / "deploy" / "clamd.conf").read_text()
+        given = Path(directory) / "clamd.conf"
+        given.write_text(f"DatabaseDirectory {directory}\n{deployed}")
+        done = subprocess.run(["clamconf", f"--config-dir={directory}"], check=False, capture_output=True, text=True)
+        shown = done.stdout.partition("freshclam.conf")[0]
+        assert 'AlertExceedsMax = "yes"' in shown
+        assert "ERROR" not in done.stdout + done.stderr
 
 
 class Treacherous(Generated):
