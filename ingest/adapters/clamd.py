@@ -4,21 +4,23 @@ Rules of this room:
 - Where to comes from the settings, not from mail or accounts: no address policy holds here. clamd knows neither TLS nor
   passwords, so it belongs on this machine or in a network of its own.
 - Every wait ends, an answer is read up to a limit, and no more than a chunk of a body is in memory.
-- A connection a scan: it costs 0.1 ms beside a scan's 0.3, and a session (IDSESSION) would hold one of clamd's few
-  threads between two messages.
+- A connection a scan: it costs 0.05 ms (by TCP 0.15) beside a small scan's one, and a session (IDSESSION) would have to
+  be shared by threads, kept alive and found dead.
 - What breaks at one body only must not hold up the mail behind it: where a few octets still get their verdict, that
   body is UNSCANNED; where they don't, clamd is unavailable.
 
-The clients on PyPI read an answer without a limit and bound each wait but not their sum (clamd is of 2014, clamdpy a
-fork of it, clamav-client a layer over it), and the protocol is two commands: so it is spoken here.
+The clients on PyPI (clamd of 2014, clamdpy, clamav-client, all of one origin) read an answer without a limit, bound each
+wait but not their sum, and miss the answer to a body that is too large. The protocol is two commands: it is spoken here.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -89,15 +91,9 @@ class ClamdScanner:
     def _ask(self, command: bytes, body: BinaryIO | None, size: int, timeout_s: float) -> str:
         """One command, with a body for INSTREAM; its answer, up to the NUL."""
         with self._connected(timeout_s) as connection:
-            broke: OSError | None = None
-            try:
-                connection.sendall(command)
-                if body is not None:
-                    _send(connection, body, size, timeout_s)
-            except TimeoutError:
-                raise _NoVerdict("took too long to take the body", "is it overloaded?") from None
-            except OSError as error:  # it closes where a body is too large, but says so before
-                broke = error
+            pieces = [command] if body is None else itertools.chain([command], _framed(body, size))
+            broke = _sent(connection, pieces, timeout_s, time.monotonic() + timeout_s + size / _BYTES_PER_S)
+            # Where a body is too large for it, it closes the connection, but says so before.
             return self._answer(connection, broke, timeout_s)
 
     def _connected(self, timeout_s: float) -> socket.socket:
@@ -109,6 +105,8 @@ class ClamdScanner:
             try:
                 connection.settimeout(max(_LEAST_S, deadline - time.monotonic()))
                 connection.connect(address)
+                if family != socket.AF_UNIX:  # small pieces would wait for each other
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 connection.close()
                 reason = why(error)
@@ -158,18 +156,29 @@ class _NoVerdict(Exception):
         self.todo = todo
 
 
-def _send(connection: socket.socket, body: BinaryIO, size: int, timeout_s: float) -> None:
+def _framed(body: BinaryIO, size: int) -> Iterator[bytes]:
     """Chunks, each behind its length in four octets, and one of length 0 for the end."""
-    deadline = time.monotonic() + timeout_s + size / _BYTES_PER_S
     left = size
     while left:
         chunk = body.read(min(left, _CHUNK_BYTES))
         if not chunk:
             raise IngestError(f"only {size - left} of {size} octets can be read to scan them")
         left -= len(chunk)
-        connection.settimeout(max(_LEAST_S, min(timeout_s, deadline - time.monotonic())))
-        connection.sendall(len(chunk).to_bytes(4, "big") + chunk)
-    connection.sendall(bytes(4))
+        yield len(chunk).to_bytes(4, "big") + chunk
+    yield bytes(4)
+
+
+def _sent(connection: socket.socket, pieces: Iterable[bytes], timeout_s: float, deadline: float) -> OSError | None:
+    """Send them; how the connection broke, if it did. What reading the body raises is not meant by that."""
+    for piece in pieces:
+        try:
+            connection.settimeout(max(_LEAST_S, min(timeout_s, deadline - time.monotonic())))
+            connection.sendall(piece)
+        except TimeoutError:
+            raise _NoVerdict("took too long to take the body", "is it overloaded?") from None
+        except OSError as error:
+            return error
+    return None
 
 
 def _verdict(answer: str) -> Verdict:

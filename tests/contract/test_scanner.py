@@ -254,6 +254,16 @@ def test_a_body_that_is_shorter_than_announced_is_not_called_clean(clamd_server:
         ClamdScanner(clamd_server.unix_url).scan(io.BytesIO(b"short"), 9)
 
 
+@pytest.mark.real
+def test_a_body_that_can_t_be_read_is_not_laid_to_clamd(clamd_server: ClamdServer) -> None:
+    def fail() -> None:
+        raise TimeoutError("a disk that does not answer")
+
+    body = Treacherous(1 << 20, fail)
+    with pytest.raises(TimeoutError, match="a disk"):
+        ClamdScanner(clamd_server.unix_url).scan(cast("BinaryIO", body), body.size)
+
+
 def test_a_host_that_does_not_resolve_is_told_by_name() -> None:
     with pytest.raises(ScannerUnavailable, match=r"clamd can't be reached: host nowhere\.invalid does not resolve"):
         ClamdScanner("tcp://nowhere.invalid:3310").ping()
