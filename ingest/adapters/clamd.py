@@ -9,8 +9,9 @@ Rules of this room:
 - What breaks at one body only must not hold up the mail behind it: where a few octets still get their verdict, that
   body is UNSCANNED; where they don't, clamd is unavailable.
 
-The clients on PyPI (clamd of 2014, clamdpy, clamav-client, all of one origin) read an answer without a limit, bound each
-wait but not their sum, and miss the answer to a body that is too large. The protocol is two commands: it is spoken here.
+The clients on PyPI (clamd of 2014, clamdpy, clamav-client, all of one origin) read an answer without a limit, bound
+each wait but not their sum, and miss the answer to a body that is too large. The protocol is two commands: it is spoken
+here.
 """
 
 from __future__ import annotations
