@@ -14,8 +14,10 @@ import re
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
+from ingest.mime.labels import label_within
 from ingest.mime.limits import MimeLimits
 from ingest.mime.partheader import PartHeader, read_part_header
+from ingest.models import Label
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
@@ -73,7 +75,10 @@ class _Container:
 
 
 class Structure:
-    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance."""
+    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance.
+
+    `labels` are those of all parts, multiparts among them.
+    """
 
     def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
         self._view, self._limits, self._log = view, limits, log
@@ -90,6 +95,7 @@ class Structure:
         self.fields = _NO_FIELDS
         self.header_end = 0
         self.leaves: list[Leaf] = []
+        self.labels: set[Label] = set()
         self._walk()
 
     @property
@@ -131,6 +137,12 @@ class Structure:
             header = read_part_header(
                 fields, self._limits, self._log, where, digest=bool(container and container.digest)
             )
+            label = header.label or label_within(
+                container.leaf.header.label if container else None, header.content_type
+            )
+            if label is not None:
+                self.labels.add(label)
+                header = header._replace(label=label)
             if top:
                 self.fields, self.header_end = fields, start
             leaf = Leaf(number, parent, header, start)
