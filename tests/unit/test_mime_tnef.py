@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import random
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -346,6 +347,24 @@ def test_a_mapped_file_is_read_and_can_be_closed(tmp_path: Path) -> None:
         with memoryview(mapped) as view:
             big, small = read_tnef(view, "2", LIMITS, log)
         assert (big.end - big.start, mapped[small.start : small.end], log.found()) == (3 * 1024 * 1024, b"x", ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is resident")
+def test_a_mapped_file_does_not_become_resident(tmp_path: Path) -> None:
+    path = tmp_path / "winmail.dat"
+    with path.open("wb") as file:
+        file.write(write.stream())
+        for _ in range(200):
+            file.write(write.attachment(bytes(150 * 1024), title=b"a.bin"))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        before = resident_file_pages()
+        with memoryview(mapped) as view:
+            assert len(read_tnef(view, "2", LIMITS, DefectLog(LIMITS))) == 200
+        assert resident_file_pages() - before < 8 * 1024 * 1024 // mmap.PAGESIZE
+
+
+def resident_file_pages() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[2])
 
 
 def test_a_winmail_dat_is_told_by_type_or_name() -> None:
