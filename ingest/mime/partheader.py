@@ -41,8 +41,9 @@ def read_part_header(
     """Read split fields. In a digest a part without a type is a message/rfc822 (RFC 2046, 5.1.5)."""
     first = fields.first
     if part is not None:  # of the top header, the envelope says it
-        for name in _FIELDS.intersection(fields.repeated):
-            log.note(DefectCode.HEADER_DUPLICATE, part, name)
+        for name in fields.repeated:
+            if name in _FIELDS:
+                log.note(DefectCode.HEADER_DUPLICATE, part, name)
     content_type, parameters = "message/rfc822" if digest else "text/plain", EMPTY
     raw = first.get("content-type")
     if raw is not None:
