@@ -54,10 +54,8 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     text, is_utf8 = _text(block)
     controls = len(block) - len(block.translate(None, _CONTROLS))
     if controls:
-        line_ends = block.count(b"\r\n")
-        controls -= line_ends
-        if line_ends:
-            text = text.replace("\r\n", "\n")
+        text = text.replace("\r\n", "\n")
+        controls -= block.count(b"\r\n")
     text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
     if controls:  # not before folded lines are joined: a control at a line's start folds nothing
         log.note(DefectCode.HEADER_CONTROL, part)
