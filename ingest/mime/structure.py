@@ -16,7 +16,8 @@ from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.labels import label_within
 from ingest.mime.limits import MimeLimits
-from ingest.mime.partheader import PartHeader, read_part_header
+from ingest.mime.octets import whole
+from ingest.mime.partheader import PartHeader, part_header, read_part_header
 from ingest.models import Label
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
@@ -81,7 +82,7 @@ class Structure:
     """
 
     def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
-        self._view, self._limits, self._log = view, limits, log
+        self._view, self._limits, self._log = whole(view), limits, log
         self._end = len(view)
         self._scan = DelimiterScan(view, limits.boundary_bytes)
         self._stack: list[_Container] = []
@@ -133,18 +134,13 @@ class Structure:
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number
-            fields, start, scan_on = self._header(at, where)
-            header = read_part_header(
-                fields, self._limits, self._log, where, digest=bool(container and container.digest)
-            )
+            header, start, scan_on = self._header(at, where, digest=container is not None and container.digest)
             label = header.label or label_within(
                 container.leaf.header.label if container else None, header.content_type
             )
             if label is not None:
                 self.labels.add(label)
                 header = header._replace(label=label)
-            if top:
-                self.fields, self.header_end = fields, start
             leaf = Leaf(number, parent, header, start)
             kind = header.content_type
             if kind.startswith("multipart/"):
@@ -170,13 +166,14 @@ class Structure:
         number = f"{container.prefix}{container.children}"
         return number, number + ".", container.parent
 
-    def _header(self, at: int, where: str | None) -> tuple[Fields, int, int]:
-        """Split the header at `at`: its fields, where the content starts, from where to scan for delimiters."""
+    def _header(self, at: int, where: str | None, *, digest: bool) -> tuple[PartHeader, int, int]:
+        """Read the header at `at`: what it says, where the content starts, from where to scan for delimiters."""
         view, end = self._view, self._end
         if at == 0 and (empty := _FIRST_EMPTY_LINE.match(view)):
-            return _NO_FIELDS, empty.end(), empty.end() - 1
+            self.header_end = empty.end()
+            return part_header(b"", self._limits, self._log, where, digest=digest)[0], empty.end(), empty.end() - 1
         if at >= end:
-            return _NO_FIELDS, end, end
+            return part_header(b"", self._limits, self._log, where, digest=digest)[0], end, end
         line_feed = max(at - 1, 0)
         if self._empty_line[0] < line_feed:
             empty = _EMPTY_LINE.search(view, line_feed)
@@ -190,11 +187,20 @@ class Structure:
                 start, scan_on = max(cut.at + 1, at), cut.at
                 block = block[: start - at]
         self._header_bytes += len(block)
-        fields = split_fields(block, self._limits, self._log, where)
-        if fields.octets < len(block):  # the empty line is missing: what is no field is content
-            start = at + fields.octets
+        if where is None:
+            self.fields = split_fields(block, self._limits, self._log, where)
+            header, used = (
+                read_part_header(self.fields, self._limits, self._log, where, digest=digest),
+                self.fields.octets,
+            )
+        else:
+            header, used = part_header(block, self._limits, self._log, where, digest=digest)
+        if used < len(block):  # the empty line is missing: what is no field is content
+            start = at + used
             scan_on = max(start - 1, line_feed)
-        return fields, start, scan_on
+        if where is None:
+            self.header_end = start
+        return header, start, scan_on
 
     def _boundary_of(self, leaf: Leaf, where: str | None) -> bytes | None:
         """The boundary of a multipart that can be opened; a defect otherwise."""

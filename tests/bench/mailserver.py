@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import trustme
-from bench_mime import small_message
 from ownprocess import OwnProcess
+from sample_mail import small_message
 
 from ingest.simulator.behaviour import Behaviour
 from ingest.simulator.maildrop import Maildrop
@@ -84,7 +84,7 @@ def message(mail: Mail, number: int) -> bytes:
     if mail.kind == "tiny":
         return f"From: a@example.com\r\nSubject: {number}\r\n\r\n".encode()
     if mail.kind == "text":
-        return small_message(number, shape="plain")
+        return small_message(number, shape="text")
     head = (
         f"From: Jane Example <jane@example.com>\r\nTo: billing@example.net\r\nSubject: Scan {number}\r\n"
         f"Date: Mon, 03 Mar 2025 10:00:00 +0000\r\nMessage-ID: <{number}@example.com>\r\nMIME-Version: 1.0\r\n"
