@@ -17,6 +17,7 @@ from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 
 Field = tuple[str, str]
+_GROWTH = 3  # octets of UTF-8 that one octet may take: what stands for a NUL does
 
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*)$", re.MULTILINE)
 _RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", re.MULTILINE)
@@ -68,7 +69,7 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         del fields[limits.headers :]
     if not is_utf8:
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
-    if len(block) > limits.header_bytes:
+    if len(block) * _GROWTH > limits.header_bytes:
         fields = [(name, _cut(name, value, limits, log, part)) for name, value in fields]
     first: dict[str, str] = {}
     repeated: list[str] = []

@@ -32,6 +32,10 @@ class Leaf:
     def __init__(self, number: str, parent: str | None, header: PartHeader, start: int) -> None:
         self.number, self.parent, self.header, self.start, self.end = number, parent, header, start, start
 
+    def close(self, end: int) -> None:
+        """Its content ends there. Where a delimiter ends the header itself, no content is left."""
+        self.start, self.end = min(self.start, end), end
+
     @property
     def is_body(self) -> bool:
         """Whether it may become the text or html of the message (unnamed, inline, not in a forwarded message)."""
@@ -225,13 +229,13 @@ class Structure:
     def _close(self, depth: int, end: int) -> None:
         """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
         if self._leaf is not None:
-            self._leaf.end = max(self._leaf.start, end)
+            self._leaf.close(end)
             self._offer(self._leaf)
             self._leaf = None
         while len(self._stack) > depth:
             container = self._stack.pop()
             leaf = container.leaf
-            leaf.end = max(leaf.start, end)
+            leaf.close(end)
             if leaf.header.content_type in _MESSAGES:
                 self._messages -= 1
                 continue
