@@ -17,7 +17,7 @@ from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 
 Field = tuple[str, str]
-_GROWTH = 3  # octets of UTF-8 that one octet may take: what stands for a NUL does
+_GROWTH = 3  # octets of UTF-8 that one octet may take: U+FFFD does, which stands for a NUL
 
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*)$", re.MULTILINE)
 _RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", re.MULTILINE)
@@ -70,7 +70,10 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     if not is_utf8:
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
     if len(block) * _GROWTH > limits.header_bytes:
-        fields = [(name, _cut(name, value, limits, log, part)) for name, value in fields]
+        fields = [
+            (name, _cut(name, value, limits, log, part) if len(value) * _GROWTH > limits.header_bytes else value)
+            for name, value in fields
+        ]
     first: dict[str, str] = {}
     repeated: list[str] = []
     for name, value in fields:

@@ -39,8 +39,8 @@ def filename_of(disposition: Parameterised, content_type: Parameterised, limits:
 def clean_filename(raw: str, limit_bytes: int) -> str | None:
     """The last component of a name, fit to be shown and saved, or None if nothing is left.
 
-    No path, no control, bidirectional or zero-width character, no dots or spaces at either end, no Windows device or
-    drive (one gets "_" before it), in NFC, at most `limit_bytes` of UTF-8 with the extension kept.
+    No path, no control, bidirectional or zero-width character, no dots or spaces at either end, no colon before it, no
+    Windows device or drive (one gets "_" before it), in NFC, at most `limit_bytes` of UTF-8 with the extension kept.
     """
     name = raw.replace("\\", "/").rpartition("/")[2]
     if not (name.isascii() and _HARMLESS.fullmatch(name)):
@@ -58,7 +58,7 @@ def clean_filename(raw: str, limit_bytes: int) -> str | None:
 
 
 def _trimmed(name: str) -> str:
-    """Without white space and dots at both ends."""
-    while name != (name := name.strip().strip(".")):
+    """Without white space and dots at both ends, and without colons, which name streams and drives, before it."""
+    while name != (name := name.strip().strip(".").lstrip(":")):
         pass
     return name

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
@@ -79,10 +80,11 @@ class _Container:
 class Structure:
     """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance."""
 
-    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
+    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog, deadline: Deadline | None = None) -> None:
         self._view, self._limits, self._log = view, limits, log
+        self._deadline = deadline
         self._end = len(view)
-        self._scan = DelimiterScan(view, limits.boundary_bytes)
+        self._scan = DelimiterScan(view, limits.boundary_bytes, deadline)
         self._stack: list[_Container] = []
         self._boundaries: dict[bytes, int] = {}
         self._leaf: Leaf | None = None
@@ -128,6 +130,8 @@ class Structure:
             container = self._stack[-1] if self._stack else None
             number, prefix, parent = self._place(container)
             self._parts += 1
+            if self._deadline:
+                self._deadline.step()
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number

@@ -68,8 +68,11 @@ def _block(data: bytes, limits: MimeLimits) -> None:
 
 
 def _addresses(text: str) -> None:
-    """No address that isn't written outside of quotes and comments; in domain literals, these mean nothing."""
-    outside = None if "[" in text else "".join(_outside(text).split())
+    """No address that isn't written outside of quotes and comments.
+
+    In domain literals and encoded words these mean nothing: values with such ones are left to `_spoofed`.
+    """
+    outside = None if "[" in text or "=?" in text else "".join(_outside(text).split())
     for address in parse_addresses(text, LIMITS)[0]:
         assert address.address
         assert not _CONTROL.search(address.name)

@@ -64,6 +64,7 @@ def test_the_raw_filename_is_kept_beside_the_clean_one() -> None:
         ("LPT\xb9", "_LPT\xb9"),
         ("con:x", "_con:x"),
         ("c:evil.exe", "_c:evil.exe"),
+        ("::a", "a"),
         ("Re: c:evil.exe", "Re: c:evil.exe"),
         ("\u200bcon", "_con"),
         (". con", "_con"),
