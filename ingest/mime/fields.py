@@ -70,10 +70,10 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     if not is_utf8:
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
     if len(block) * _GROWTH > limits.header_bytes:
-        fields = [
-            (name, _cut(name, value, limits, log, part) if len(value) * _GROWTH > limits.header_bytes else value)
-            for name, value in fields
-        ]
+        room = limits.header_bytes // _GROWTH
+        for at in [at for at, (_, value) in enumerate(fields) if len(value) > room]:
+            name, value = fields[at]
+            fields[at] = name, _cut(name, value, limits, log, part)
     first: dict[str, str] = {}
     repeated: list[str] = []
     for name, value in fields:
