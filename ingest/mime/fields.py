@@ -70,10 +70,7 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     if not is_utf8:
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
     if len(block) * _GROWTH > limits.header_bytes:
-        room = limits.header_bytes // _GROWTH
-        for at in [at for at, (_, value) in enumerate(fields) if len(value) > room]:
-            name, value = fields[at]
-            fields[at] = name, _cut(name, value, limits, log, part)
+        _cut_the_long(fields, limits, log, part)
     first: dict[str, str] = {}
     repeated: list[str] = []
     for name, value in fields:
@@ -102,11 +99,14 @@ def _eight_bit(value: str, log: DefectLog, part: str | None) -> str:
         return value
 
 
-def _cut(name: str, value: str, limits: MimeLimits, log: DefectLog, part: str | None) -> str:
-    value, was_cut = cut_utf8(value, limits.header_bytes)
-    if was_cut:
-        log.note(DefectCode.HEADER_TOO_LONG, part, name)
-    return value
+def _cut_the_long(fields: list[Field], limits: MimeLimits, log: DefectLog, part: str | None) -> None:
+    room = limits.header_bytes // _GROWTH
+    for at in [at for at, (_, value) in enumerate(fields) if len(value) > room]:
+        name, value = fields[at]
+        value, was_cut = cut_utf8(value, limits.header_bytes)
+        if was_cut:
+            log.note(DefectCode.HEADER_TOO_LONG, part, name)
+            fields[at] = name, value
 
 
 def _malformed(block: bytes, used: int, log: DefectLog, part: str | None) -> int:
