@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from pop3_scripts import ManualClock
 
+from ingest.adapters.memory_store import MemoryStore
+from ingest.adapters.spool import Spools
 from ingest.errors import MessageUnprocessable
 from ingest.mime.deadline import Deadline
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
+from ingest.pipeline import Pipeline
+from ingest.retry import Steps
 
 MIXED = b"Content-Type: multipart/mixed; boundary=q\r\n\r\n"
 LARGE = {
@@ -50,3 +56,21 @@ def test_a_small_message_never_looks_at_the_clock() -> None:
     read_message(
         MIXED + b"--q\r\n\r\na\r\n--q\r\nContent-Type: a/b\r\n\r\nb\r\n--q--\r\n", MimeLimits(), Deadline(8, clock)
     )
+
+
+def test_the_pipeline_has_each_message_read_within_its_cpu_seconds(tmp_path: Path) -> None:
+    spool = Spools(tmp_path)()
+    spool.write(LARGE["messages"])
+    spool.seal()
+    pipeline = Pipeline(
+        store=MemoryStore(),
+        spools=Spools(tmp_path),
+        clock=ManualClock(),
+        mime_limits=MimeLimits(cpu_s=2),
+        event_max_bytes=1 << 20,
+        steps=Steps(0.0),
+        cpu_s=a_second_a_look(),
+    )
+    with pytest.raises(MessageUnprocessable, match="more than 2 s"):
+        pipeline.read(spool)
+    spool.close()
