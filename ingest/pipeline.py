@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from ingest.attaching import Attaching
 from ingest.errors import IngestError, own_fault
 from ingest.events import build
 from ingest.events.models import EventType
+from ingest.mime.deadline import Deadline
 from ingest.mime.envelope import read_envelope
 from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
@@ -70,6 +72,7 @@ class Pipeline:
         event_max_bytes: what an event may take as JSON.
         steps: tries one put again while the store's error says SOON.
         uploads_at_once: attachments of one message that are put at once.
+        cpu_s: seconds of CPU that the calling thread has taken so far.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Pipeline:
         event_max_bytes: int,
         steps: Steps,
         uploads_at_once: int = 1,
+        cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
         self._attaching = Attaching(store=store, spools=spools, steps=steps, at_once=uploads_at_once)
         self._store = store
@@ -89,12 +93,13 @@ class Pipeline:
         self._limits = mime_limits
         self._event_max_bytes = event_max_bytes
         self._steps = steps
+        self._cpu_s = cpu_s
 
     def read(self, spool: Spool) -> Read:
         """Parse a sealed spool; MessageUnprocessable if that fails, whatever the reason."""
         try:
             with own_fault("parsed"):
-                parsed = read_message(spool.buffer, self._limits)
+                parsed = read_message(spool.buffer, self._limits, Deadline(self._limits.cpu_s, self._cpu_s))
                 return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
         finally:
             spool.give_back_pages()

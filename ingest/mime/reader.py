@@ -1,7 +1,7 @@
 """Reads one message into what an event needs.
 
 Rules of this file:
-- `read_message` never raises; cost is linear in the buffer's size; attachments stay spans over the buffer.
+- `read_message` raises nothing but its deadline; cost is linear in the buffer's size; attachments stay spans over it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 
 from ingest.mime.bodies import read_body
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectLog
 from ingest.mime.envelope import build_envelope
 from ingest.mime.filenames import clean_filename
@@ -20,15 +21,17 @@ from ingest.mime.structure import Leaf, Structure
 from ingest.models import Body, Label, ParsedMessage, Part
 
 
-def read_message(buffer: memoryview | bytes | mmap.mmap, limits: MimeLimits) -> ParsedMessage:
+def read_message(
+    buffer: memoryview | bytes | mmap.mmap, limits: MimeLimits, deadline: Deadline | None = None
+) -> ParsedMessage:
     """Envelope, text, html, attachments and defects of a whole message (RFC 5322, RFC 2045-2049).
 
     An attachment is every leaf that did not become text or html, but not the unnamed text within a forwarded message:
-    that lies in its message/rfc822, which is an attachment itself.
+    that lies in its message/rfc822, which is an attachment itself. MessageUnprocessable when the deadline is over.
     """
     with octets(buffer) as view:
         log = DefectLog(limits)
-        structure = Structure(view, limits, log)
+        structure = Structure(view, limits, log, deadline)
         envelope = build_envelope(structure.fields, limits, log)
         text, html = structure.text, structure.html
         plain = read_body(view, _part(view, text, limits), limits, log) if text else None

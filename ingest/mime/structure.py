@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
@@ -34,6 +35,10 @@ class Leaf:
 
     def __init__(self, number: str, parent: str | None, header: PartHeader, start: int) -> None:
         self.number, self.parent, self.header, self.start, self.end = number, parent, header, start, start
+
+    def close(self, end: int) -> None:
+        """Its content ends there. Where a delimiter ends the header itself, no content is left."""
+        self.start, self.end = min(self.start, end), end
 
     @property
     def is_body(self) -> bool:
@@ -81,10 +86,11 @@ class Structure:
     `labels` are those of all parts, multiparts among them.
     """
 
-    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
+    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog, deadline: Deadline | None = None) -> None:
         self._view, self._limits, self._log = whole(view), limits, log
+        self._deadline = deadline
         self._end = len(view)
-        self._scan = DelimiterScan(view, limits.boundary_bytes)
+        self._scan = DelimiterScan(view, limits.boundary_bytes, deadline)
         self._stack: list[_Container] = []
         self._boundaries: dict[bytes, int] = {}
         self._leaf: Leaf | None = None
@@ -131,6 +137,8 @@ class Structure:
             container = self._stack[-1] if self._stack else None
             number, prefix, parent = self._place(container)
             self._parts += 1
+            if self._deadline:
+                self._deadline.step()
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number
@@ -243,13 +251,13 @@ class Structure:
     def _close(self, depth: int, end: int) -> None:
         """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
         if self._leaf is not None:
-            self._leaf.end = max(self._leaf.start, end)
+            self._leaf.close(end)
             self._offer(self._leaf)
             self._leaf = None
         while len(self._stack) > depth:
             container = self._stack.pop()
             leaf = container.leaf
-            leaf.end = max(leaf.start, end)
+            leaf.close(end)
             if leaf.header.content_type in _MESSAGES:
                 self._messages -= 1
                 continue
