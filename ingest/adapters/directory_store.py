@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from ingest.errors import IngestError, StoreRefused, StoreUnavailable
 from ingest.ports import ObjectInfo, Put
@@ -122,6 +123,14 @@ class DirectoryStore:
     def url(self, key: str) -> str:
         return self._path(key).as_uri()
 
+    def key_of(self, url: str) -> str | None:
+        base = f"{self._root.as_uri()}/"
+        key = unquote(url.removeprefix(base))
+        return key if url.startswith(base) and _is_key(key) and self.url(key) == url else None
+
+    def link(self, key: str, seconds: int, *, filename: str) -> str | None:
+        """Files have none."""
+
     def ping(self) -> None:
         with self._errors():
             self._prepare(self._root)
@@ -133,10 +142,9 @@ class DirectoryStore:
         """Nothing is held open between calls."""
 
     def _path(self, key: str) -> Path:
-        segments = key.split("/")
-        if not all(_SEGMENT.fullmatch(segment) for segment in segments) or key.endswith(".json"):
+        if not _is_key(key):
             raise StoreRefused(f"not an object key: {key[:200]!r}")
-        return self._root.joinpath(*segments)
+        return self._root.joinpath(*key.split("/"))
 
     def _require_root(self) -> None:
         self._root.stat()
@@ -210,6 +218,10 @@ class DirectoryStore:
         if error.errno in _PASSING:
             return StoreUnavailable(f"{self._root}: {error.strerror}")
         return StoreRefused(f"{self._root}: {error.strerror or error}", todo="look at the disk")
+
+
+def _is_key(key: str) -> bool:
+    return all(_SEGMENT.fullmatch(segment) for segment in key.split("/")) and not key.endswith(".json")
 
 
 def _size_of(path: Path) -> int | None:
