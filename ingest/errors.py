@@ -10,7 +10,8 @@ Rules of this room:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -207,6 +208,17 @@ class MessageInfected(IngestError):
     code = "message_infected"
     fault = Fault.MESSAGE
     retry = Retry.NEVER
+
+
+@contextmanager
+def own_fault(what: str) -> Iterator[None]:
+    """A bug of ours that one message brings out must not stop the messages behind it: MessageUnprocessable."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except Exception as error:
+        raise MessageUnprocessable(f"the message can't be {what}: {type(error).__name__}") from error
 
 
 # Ours.

@@ -9,42 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
-from ingest.errors import IngestError, MessageUnprocessable
+from ingest.attaching import Attaching
+from ingest.errors import IngestError, own_fault
 from ingest.events import build
 from ingest.events.models import EventType
-from ingest.mime.decoders import decoded
 from ingest.mime.envelope import read_envelope
 from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
-from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMessage, Part, StoredPart
-from ingest.ports import Clock, ObjectStore, Put, Spool, SpoolFactory
+from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMessage
+from ingest.ports import Clock, ObjectStore, Spool, SpoolFactory
+from ingest.putting import identity_key, put_spooled, raw_key
 from ingest.retry import Steps
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
-
-
-_READ_BYTES = 256 * 1024
-_MAPPED_BYTES = 4 * 1024 * 1024
-
-
-@contextmanager
-def _own_fault(what: str) -> Iterator[None]:
-    """A bug of ours that one message brings out must not stop the messages behind it."""
-    try:
-        yield
-    except IngestError:
-        raise
-    except Exception as error:
-        raise MessageUnprocessable(f"the message can't be {what}: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +59,6 @@ class Read:
     identity: bytes
 
 
-def raw_key(account_id: str, sha256: bytes) -> str:
-    """The object key of a raw message."""
-    return _key("raw", account_id, sha256) + ".eml"
-
-
-def identity_key(account_id: str, identity: bytes) -> str:
-    """The object key under which a content is remembered whose raw octets hold headers that mail stores rewrite."""
-    return _key("identity", account_id, identity)
-
-
-def attachment_key(account_id: str, sha256: bytes) -> str:
-    """The object key of an attachment's decoded content."""
-    return _key("attachments", account_id, sha256)
-
-
-def _key(kind: str, account_id: str, sha256: bytes) -> str:
-    digits = sha256.hex()
-    return f"{kind}/{account_id}/{digits[:2]}/{digits}"
-
-
 class Pipeline:
     """Turns spooled messages into stored objects and events.
 
@@ -108,6 +69,7 @@ class Pipeline:
         mime_limits: what the reader allows.
         event_max_bytes: what an event may take as JSON.
         steps: tries one put again while the store's error says SOON.
+        uploads_at_once: attachments of one message that are put at once.
     """
 
     def __init__(
@@ -119,9 +81,10 @@ class Pipeline:
         mime_limits: MimeLimits,
         event_max_bytes: int,
         steps: Steps,
+        uploads_at_once: int = 1,
     ) -> None:
+        self._attaching = Attaching(store=store, spools=spools, steps=steps, at_once=uploads_at_once)
         self._store = store
-        self._spools = spools
         self._clock = clock
         self._limits = mime_limits
         self._event_max_bytes = event_max_bytes
@@ -130,7 +93,7 @@ class Pipeline:
     def read(self, spool: Spool) -> Read:
         """Parse a sealed spool; MessageUnprocessable if that fails, whatever the reason."""
         try:
-            with _own_fault("parsed"):
+            with own_fault("parsed"):
                 parsed = read_message(spool.buffer, self._limits)
                 return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
         finally:
@@ -151,8 +114,8 @@ class Pipeline:
 
         In a replay the raw message lies in storage, since that is where it came from.
         """
-        parts = [self._store_part(account.id, spool, part, beat) for part in read.parsed.attachments]
-        with _own_fault("told of"):
+        parts = self._attaching.attach(account.id, spool, read.parsed.attachments, beat)
+        with own_fault("told of"):
             event = build.received(
                 account,
                 ref.uidl,
@@ -248,7 +211,8 @@ class Pipeline:
         return build.RawObject(url, spool.size, spool.sha256.hex())
 
     def _store_raw(self, account_id: str, spool: Spool, metadata: Mapping[str, str], beat: Callable[[], None]) -> bool:
-        return self._put(raw_key(account_id, spool.sha256), spool, "message/rfc822", metadata, beat).existed
+        key = raw_key(account_id, spool.sha256)
+        return put_spooled(self._store, self._steps, key, spool, "message/rfc822", metadata, beat).existed
 
     def _remember(self, account_id: str, identity: bytes, sha256: bytes) -> bool:
         """Leave a small object under the identity, so that the same content is known when a store rewrote its headers.
@@ -269,45 +233,6 @@ class Pipeline:
         )
         return put.existed or self._steps(self._store.head, raw_key(account_id, identity)) is not None
 
-    def _store_part(self, account_id: str, spool: Spool, part: Part, beat: Callable[[], None]) -> StoredPart:
-        content = self._spools()
-        try:
-            mapped = 0
-            chunks = decoded(spool.buffer, part)
-            while True:
-                with _own_fault("decoded"):
-                    chunk = next(chunks, None)
-                if chunk is None:
-                    break
-                content.write(chunk)
-                mapped += len(chunk)
-                if mapped > _MAPPED_BYTES:  # what was read of a mapped file counts as our memory until given back
-                    spool.give_back_pages()
-                    mapped = 0
-                beat()
-            content.seal()
-            key = attachment_key(account_id, content.sha256)
-            stored = self._put(key, content, "application/octet-stream", {}, beat)
-            return StoredPart(part, stored.url, content.size, content.sha256.hex())
-        finally:
-            content.close()
-
-    def _put(
-        self, key: str, content: Spool, content_type: str, metadata: Mapping[str, str], beat: Callable[[], None]
-    ) -> Put:
-        def step() -> Put:
-            with content.open() as body:
-                return self._store.put(
-                    key,
-                    io.BufferedReader(_Beating(body, beat), _READ_BYTES),
-                    size=content.size,
-                    sha256=content.sha256,
-                    content_type=content_type,
-                    metadata=metadata,
-                )
-
-        return self._steps(step)
-
 
 def _for_replay(account_id: str, ref: MessageRef, event: OutgoingEvent, first_seen: datetime) -> dict[str, str]:
     """The raw object's metadata: what replay reads (see rawmail.py), and nothing personal."""
@@ -317,28 +242,3 @@ def _for_replay(account_id: str, ref: MessageRef, event: OutgoingEvent, first_se
         "event-id": event.id,
         "first-seen": first_seen.isoformat(),
     }
-
-
-class _Beating(io.RawIOBase):
-    """A body that reports progress as it is read, so that a slow put keeps its lease."""
-
-    def __init__(self, body: BinaryIO, beat: Callable[[], None]) -> None:
-        super().__init__()
-        self._body = body
-        self._beat = beat
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer) -> int:
-        self._beat()
-        return self._body.readinto(buffer)  # type: ignore[attr-defined,no-any-return]  # every spool reader has it
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._body.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._body.tell()

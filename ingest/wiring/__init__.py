@@ -59,6 +59,7 @@ _ISOLATED = {
     "mime",
     "event_max_bytes",
     "step_retry_s",
+    "uploads_at_once",
 }
 
 
@@ -93,6 +94,7 @@ class Services(StateServices):
             mime_limits=self.settings.mime,
             event_max_bytes=self.settings.event_max_bytes,
             steps=self.steps,
+            uploads_at_once=self.settings.uploads_at_once,
         )
 
     @once
