@@ -56,7 +56,7 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
     controls = len(block) - len(block.translate(None, _CONTROLS))
     if controls:
         text = text.replace("\r\n", "\n")
-        controls -= len(block) - len(text.encode() if is_utf8 else text)
+        controls -= block.count(b"\r\n")
     text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
     if controls:  # not before folded lines are joined: a control at a line's start folds nothing
         log.note(DefectCode.HEADER_CONTROL, part)

@@ -44,8 +44,9 @@ def clean_filename(raw: str, limit_bytes: int) -> str | None:
     """
     name = raw.replace("\\", "/").rpartition("/")[2]
     if not (name.isascii() and _HARMLESS.fullmatch(name)):
-        kept = "".join(c for c in name if unicodedata.category(c) not in _UNWANTED)
-        name = _trimmed(unicodedata.normalize("NFC", kept))
+        if not name.isprintable():  # which none of the unwanted is
+            name = "".join(c for c in name if unicodedata.category(c) not in _UNWANTED)
+        name = _trimmed(unicodedata.normalize("NFC", name))
     if _DEVICE.fullmatch(name):
         name = "_" + name
     if len(name.encode()) > limit_bytes:

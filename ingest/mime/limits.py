@@ -1,11 +1,15 @@
-"""How much of a message is taken seriously. One value, handed to every reader of this room."""
+"""How much of a message is taken seriously. One value, handed to every reader of this room.
+
+Rules of this file:
+- Limits are compared by identity, so that they are a cheap key of the caches here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MimeLimits:
     """Limits within one message; each breach has its defect, and none but that of `cpu_s` is an error.
 

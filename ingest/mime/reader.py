@@ -13,10 +13,12 @@ from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectLog
 from ingest.mime.envelope import build_envelope
 from ingest.mime.filenames import clean_filename
+from ingest.mime.flowed import unflowed
+from ingest.mime.labels import label_of_content, label_of_text
 from ingest.mime.limits import MimeLimits
 from ingest.mime.octets import octets
 from ingest.mime.structure import Leaf, Structure
-from ingest.models import ParsedMessage, Part
+from ingest.models import Body, Label, ParsedMessage, Part
 
 
 def read_message(
@@ -32,21 +34,31 @@ def read_message(
         structure = Structure(view, limits, log, deadline)
         envelope = build_envelope(structure.fields, limits, log)
         text, html = structure.text, structure.html
-        return ParsedMessage(
-            envelope=envelope,
-            text=read_body(view, _part(text, limits), limits, log) if text else None,
-            html=read_body(view, _part(html, limits), limits, log) if html else None,
-            attachments=tuple(
-                _part(leaf, limits)
+        plain = read_body(view, _part(view, text, limits), limits, log) if text else None
+        if plain is not None and text is not None and text.header.flowed:
+            plain = Body(unflowed(plain.content, delsp=text.header.delsp), plain.truncated, plain.charset)
+        attachments = tuple(
+            [
+                _part(view, leaf, limits)
                 for leaf in structure.leaves
                 if leaf is not text and leaf is not html and leaf.is_listed
-            ),
+            ]
+        )
+        labels = structure.labels | {part.label for part in attachments}
+        if plain is not None:
+            labels.add(label_of_text(plain.content))
+        return ParsedMessage(
+            envelope=envelope,
+            text=plain,
+            html=read_body(view, _part(view, html, limits), limits, log) if html else None,
+            attachments=attachments,
             defects=log.found(),
             header_end=structure.header_end,
+            labels=tuple([label for label in Label if label in labels]),
         )
 
 
-def _part(leaf: Leaf, limits: MimeLimits) -> Part:
+def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:
     header = leaf.header
     raw = header.filename
     return Part(
@@ -61,4 +73,5 @@ def _part(leaf: Leaf, limits: MimeLimits) -> Part:
         encoding=header.encoding,
         start=leaf.start,
         end=leaf.end,
+        label=header.label or label_of_content(view, header.content_type, header.encoding, (leaf.start, leaf.end)),
     )

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import trustme
-from bench_mime import small_message
 from ownprocess import OwnProcess
+from sample_mail import small_message
 from shapes import SHAPES
 
 from ingest.simulator.behaviour import Behaviour
@@ -88,7 +88,7 @@ def message(mail: Mail, number: int) -> bytes:
     if mail.kind == "tiny":
         return f"From: a@example.com\r\nSubject: {number}\r\n\r\n".encode()
     if mail.kind == "text":
-        return small_message(number, shape="plain")
+        return small_message(number, shape="text")
     if mail.kind in SHAPES:
         return SHAPES[mail.kind](mail.attachment_bytes)
     head = (
