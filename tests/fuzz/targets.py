@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from pop3_reference import Body
@@ -13,6 +14,7 @@ from fuzz import connection, events, filenames, headers, listing, mail, reader, 
 from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, score
 from ingest.pop3.connection import Command, Greeting, Reply
 
+_KEPT_BYTES = 64 * 1024
 KEPT = Path(__file__).parents[1] / "corpus" / "fuzz"
 
 
@@ -49,10 +51,12 @@ class Target:
         return [line.encode("ascii").decode("unicode_escape").encode("latin-1") for line in lines]
 
     def keep(self, cases: set[bytes]) -> Path:
-        """Write the kept inputs anew."""
-        lines = [case.decode("latin-1").encode("unicode_escape").decode("ascii") for case in cases]
+        """Write the kept inputs anew, the shortest first, up to `_KEPT_BYTES`."""
+        lines = [case.decode("latin-1").encode("unicode_escape").decode("ascii") + "\n" for case in cases]
+        lines.sort(key=lambda line: (len(line), line))
+        ends = accumulate(map(len, lines))
         path = KEPT / f"{self.name}.txt"
-        path.write_text("".join(f"{line}\n" for line in sorted(lines, key=lambda line: (len(line), line))), "ascii")
+        path.write_text("".join(line for line, end in zip(lines, ends, strict=True) if end <= _KEPT_BYTES), "ascii")
         return path
 
 
