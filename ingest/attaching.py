@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ingest.errors import own_fault
 from ingest.hands import Hands
 from ingest.mime.decoders import decoded
-from ingest.mime.defects import DefectCode, DefectLog
+from ingest.mime.defects import DefectLog
 from ingest.mime.detection import HEAD_BYTES, detected_type
 from ingest.mime.limits import MimeLimits
 from ingest.mime.tnef import read_tnef
@@ -111,11 +111,8 @@ class Attaching:
 
     def _within(self, part: Part, content: Spool, log: DefectLog, left: int) -> tuple[Part, ...]:
         """What lies in a winmail.dat, as spans over its content."""
-        if left <= 0:
-            log.note(DefectCode.TOO_MANY_PARTS, part.number)
-            return ()
         with own_fault("expanded"):
-            return read_tnef(content.buffer, part.number, replace(self._limits, parts=left), log)
+            return read_tnef(content.buffer, part.number, replace(self._limits, parts=max(left, 0)), log)
 
     def _begin(
         self, account_id: str, part: Part, content: Spool, hands: Hands, known: dict[str, Future[Verdict | None]]

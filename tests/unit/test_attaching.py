@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+import tnef_writer as tnef
 
 from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
@@ -56,7 +57,7 @@ class Named:
             raise ScannerUnavailable("clamd: nobody answers")
         content = body.read()
         assert len(content) == size
-        return Verdict(Scan.INFECTED, "Test.Virus") if VIRUS in content else Verdict(Scan.CLEAN)
+        return Verdict(Scan.INFECTED, "Test.Virus") if content == VIRUS else Verdict(Scan.CLEAN)
 
     def ping(self) -> None:
         pass
@@ -75,13 +76,25 @@ def scanning(scanner: Scanner, *, quarantines: bool = False, waits: bool = True)
     return Scanning(scanner, steps=Steps(0), quarantines=quarantines, waits=waits)
 
 
+def winmail(*streams: bytes) -> bytes:
+    header = b"--b\r\nContent-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    parts = [header + base64.encodebytes(stream) for stream in streams]
+    return b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"\r\n".join([*parts, b"--b--\r\n"])
+
+
 def attach(
     contents: Sequence[bytes], store: Store, tmp_path: Path, *, at_once: int = 4, scanning: Scanning | None = None
+) -> Attached:
+    return attach_of(message(contents), store, tmp_path, at_once=at_once, scanning=scanning)
+
+
+def attach_of(
+    raw: bytes, store: Store, tmp_path: Path, *, at_once: int = 4, scanning: Scanning | None = None
 ) -> Attached:
     spools = Spools(tmp_path, 1000)
     attaching = Attaching(store=store, spools=spools, steps=Steps(0), limits=LIMITS, scanning=scanning, at_once=at_once)
     with closing(spools()) as spool:
-        spool.write(message(contents))
+        spool.write(raw)
         spool.seal()
         return attaching.attach("a", spool, read_message(spool.buffer, LIMITS).attachments, lambda: None)
 
@@ -163,3 +176,44 @@ def test_a_scanner_that_is_away_is_waited_for(tmp_path: Path) -> None:
 def test_a_scanner_that_is_away_may_be_told_of_instead(tmp_path: Path) -> None:
     [part] = attach([b"content"], Store(), tmp_path, scanning=scanning(Named(away=True), waits=False)).parts
     assert part.verdict == Verdict(Scan.UNSCANNED, "clamd: nobody answers")
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_what_lies_in_a_winmail_dat_follows_it_and_is_stored_too(tmp_path: Path, at_once: int) -> None:
+    store, scanner = Store(), Named()
+    stream = tnef.everything()
+    attached = attach_of(winmail(stream), store, tmp_path, at_once=at_once, scanning=scanning(scanner))
+    first, *inner = attached.parts
+    assert (first.part.number, first.part.parent, first.size) == ("1", None, len(stream))
+    assert all(part.part.parent is not None and part.part.number.startswith("1.") for part in inner)
+    found = {part.part.filename: part for part in inner}
+    pdf = found["Rechnung für März.pdf"]
+    assert (pdf.sha256, pdf.detected_type) == (hashlib.sha256(b"%PDF-1.4").hexdigest(), "application/pdf")
+    assert found["inner.txt"].sha256 == hashlib.sha256(b"inner").hexdigest()
+    assert len(store.puts) == len(attached.parts) == scanner.asked
+
+
+def test_an_infected_file_in_a_winmail_dat_is_found(tmp_path: Path) -> None:
+    stream = tnef.stream(tnef.attachment(VIRUS, title=b"a.exe"))
+    with pytest.raises(MessageInfected, match=r"part 1\.1 is infected"):
+        attach_of(winmail(stream), Store(), tmp_path, scanning=scanning(Named(), quarantines=True))
+
+
+def test_winmail_dats_share_the_limit_of_parts_with_the_message(tmp_path: Path) -> None:
+    stream = tnef.stream(*[tnef.attachment(b"%d" % number, title=b"a") for number in range(15)])
+    other = tnef.stream(*[tnef.attachment(b"more %d" % number, title=b"a") for number in range(15)])
+    attached = attach_of(winmail(stream, other, other), Store(), tmp_path)
+    assert len(attached.parts) <= LIMITS.parts
+    assert "tnef_cut" in {defect.code for defect in attached.defects}
+
+
+def test_a_broken_winmail_dat_is_an_attachment_with_a_defect(tmp_path: Path) -> None:
+    attached = attach_of(winmail(b"no TNEF at all"), Store(), tmp_path)
+    assert [part.part.number for part in attached.parts] == ["1"]
+    assert [defect.code for defect in attached.defects] == ["tnef_damaged"]
+
+
+def test_no_spool_of_a_winmail_dat_is_left_open(tmp_path: Path) -> None:
+    stream = tnef.stream(*[tnef.attachment(b"%d" % number * 2000, title=b"a") for number in range(5)])
+    with open_files_are_the_same():
+        attach_of(winmail(stream), Store(), tmp_path)
