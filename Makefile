@@ -31,13 +31,13 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## sample mail through the whole chain, on this machine
 	@$(BIN)/mailsluice demo
 
-test: setup ## all tests, with branch coverage (Dovecot comes from apt, where root may install it)
-	@sh tools/want_dovecot.sh
+test: setup ## all tests, with branch coverage (Dovecot and clamd come from apt, where root may install them)
+	@sh tools/want_servers.sh
 	@$(BIN)/pytest --cov --cov-report=term
 
 N ?= 1000
 chaos: setup ## kill polls at named points, N times; exit 1 if anything is lost or comes twice (SEED=... repeats)
-	@sh tools/want_dovecot.sh
+	@sh tools/want_servers.sh dovecot
 	@PYTHONPATH=tests $(BIN)/python -m chaos --kills $(N) $(if $(SEED),--seed $(SEED))
 
 SEEDS ?= 10000
@@ -48,7 +48,7 @@ mutants: setup ## plant a bug in each clause of the promise, and see the named t
 	@PYTHONPATH=tests $(BIN)/python -m mutants
 
 SECONDS ?= 600
-fuzz: setup ## made-up servers against the POP3 client, for SECONDS; exit 1 and the input if it breaks (TARGET=...)
+fuzz: setup ## made-up servers and mail against the POP3 client and the MIME reader, for SECONDS (TARGET=...)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
 check: setup ## style, types, import rules, locks, deployment files; every fault at once

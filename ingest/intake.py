@@ -2,7 +2,8 @@
 
 Rules of this room:
 - A message is told of only after its objects lie in storage, and its record is written in the same step as its event.
-- A fault of one message is counted and passed by; any other fault is raised on, and not counted.
+- A fault of one message is counted and passed by, and one that no further try mends goes into quarantine at once; any
+  other fault is raised on, and not counted.
 - A suspect is counted before the work, which is then done alone, in a process of its own; failing there counts, and
   nothing else does.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingest.errors import Fault, IngestError, MessageTooLarge, MessageUnprocessable
+from ingest.errors import Fault, IngestError, MessageTooLarge, MessageUnprocessable, Retry
 from ingest.holding import Holding
 from ingest.isolation import Isolation
 from ingest.ledger import UNCOVERING, uidl_digest
@@ -196,7 +197,7 @@ class Intake:
         self._tally.attachments += done.attachments
 
     def failed(self, ref: MessageRef, spool: Spool | None, error: IngestError, *, counted: int = 0) -> None:
-        """Count a message's own fault; put it in quarantine when it has failed often enough."""
+        """Count a message's own fault; put it in quarantine when it has failed often enough, or will again."""
         self._telemetry.message_failed(self._account.id, error.code, error.what)
         mark = self.mark_of(ref, spool) or content_digest(b"%d" % ref.size)
         record = quarantine_record(ref, spool)
@@ -205,7 +206,7 @@ class Intake:
         if spool is not None and (self._like(record) or self._is_renumbered(record.identity)):
             self._holding.commit([record], finished=mark)
             return
-        if (counted or self._holding.count(mark)) < self._attempts:
+        if error.retry is not Retry.NEVER and (counted or self._holding.count(mark)) < self._attempts:
             self.unsettled = True
             self.must_abort = self.must_abort or spool is not None
             return

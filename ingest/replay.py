@@ -18,7 +18,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
-from ingest.errors import Fault, IngestError, StateFull, StateUnavailable, StoreRefused, StoreUnavailable
+from ingest.errors import (
+    Fault,
+    IngestError,
+    ScannerUnavailable,
+    StateFull,
+    StateUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ingest.events.build import as_replay
 from ingest.events.ids import event_id
 from ingest.events.models import EventType
@@ -38,7 +46,9 @@ from ingest.retry import Steps
 OnMessage = Callable[[str, int, int], None]
 OnRefused = Callable[[str, Failure], None]
 # Whatever the account, the next one would meet the same.
-_FOR_ALL = frozenset(kind.code for kind in (StateFull, StateUnavailable, StoreUnavailable, StoreRefused))
+_FOR_ALL = frozenset(
+    kind.code for kind in (StateFull, StateUnavailable, StoreUnavailable, StoreRefused, ScannerUnavailable)
+)
 
 
 @dataclass(frozen=True, slots=True)

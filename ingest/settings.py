@@ -39,6 +39,7 @@ CONFIG = "MAILSLUICE_CONFIG"
 _YEAR_S = 31_536_000
 # Fields of a group that have a setting of their own outside of it.
 _ELSEWHERE = frozenset({("pop3", "read_timeout_s"), ("pop3", "deadline_s")})
+_CLAMD = re.compile(r"unix:///[^?#\0]+|tcp://([^:/@?#\[\]\s]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})/?")
 _KUBERNETES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -247,6 +248,14 @@ class Settings(S3Settings):
         if not fits.get(parts.scheme):
             raise ValueError(f"{masked(url or '')!r} is not a storage URL (s3://bucket/prefix or file:///directory)")
         return url
+
+    @field_validator("clamd_url")
+    @classmethod
+    def _clamd_url_names_a_socket(cls, url: str | None) -> str | None:
+        found = _CLAMD.fullmatch(url or "")
+        if url is None or (found and 0 < int(found["port"] or 1) < 1 << 16):
+            return url
+        raise ValueError(f"{masked(url)!r} is not clamd's address (unix:///run/clamav/clamd.ctl or tcp://host:3310)")
 
     @field_validator("secret_key")
     @classmethod

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from servers.clamd import ClamdServer
 from servers.dovecot import DovecotServer
 from servers.process import ServerUnavailable
 from servers.redis import RedisServer
 from servers.seaweed import SeaweedServer
 from servers.tokens import TokenServer
 
-_REAL = frozenset({"redis_server", "seaweed_server", "dovecot_server", "token_dovecot"})
+_REAL = frozenset({"redis_server", "seaweed_server", "dovecot_server", "token_dovecot", "clamd_server"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +77,17 @@ def dovecot_server() -> Iterator[DovecotServer]:
         available(),
         tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
         DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(400)}) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clamd_server() -> Iterator[ClamdServer]:
+    """Knows one virus, `servers.clamd.EICAR`."""
+    with (
+        available(),
+        tempfile.TemporaryDirectory(prefix="clamd-") as directory,
+        ClamdServer(Path(directory)) as server,
     ):
         yield server
 

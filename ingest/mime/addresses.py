@@ -9,6 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ingest.mime.defects import DefectCode
@@ -32,14 +33,28 @@ _TOKEN = re.compile(
 _COMMENT_TOKEN = re.compile(r"[^()\\]+|\\.|[()\\]", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
+_CACHED_CHARS = 200
 _Token = tuple[str, str]  # kind (a group of _TOKEN), text
 
 
 def parse_addresses(raw: str, limits: MimeLimits) -> tuple[tuple[Address, ...], DefectCode | None]:
     """The mailboxes of an unfolded field, members of groups among them, and the first thing wrong with it."""
+    return _cached(raw, limits) if len(raw) <= _CACHED_CHARS else _parse(raw, limits)
+
+
+def _parse(raw: str, limits: MimeLimits) -> tuple[tuple[Address, ...], DefectCode | None]:
+    usual = _USUAL.match(raw)
+    if usual and usual.end() == len(raw) and "," not in raw and limits.addresses:  # one mailbox, as mostly
+        bare, quoted, atoms, angle = usual.groups()
+        if "=?" not in (bare or angle):
+            name = atoms if quoted is None else quoted
+            return (Address(_display(name) if name else "", bare or angle),), None
     reader = _Reader(limits)
     reader.read(raw)
     return tuple(reader.found), reader.defect
+
+
+_cached = functools.lru_cache(maxsize=256)(_parse)  # a maildrop's mail is to the same addresses
 
 
 class _Reader:

@@ -13,6 +13,7 @@ from ingest.mime.limits import MimeLimits
 from ingest.models import Body, Part
 
 _OCTETS_A_CHARACTER = 4  # in no charset of mail does an octet of UTF-8 come from more than four
+_SHRINKING = frozenset({"base64", "quoted-printable"})
 _NUL = "\0"
 
 
@@ -38,6 +39,8 @@ def _octets(view: memoryview, part: Part, room: int) -> tuple[bytes, bool]:
     """At most `room` decoded octets, and whether there are more."""
     if part.encoding in IDENTITY and part.end - part.start <= room:
         return bytes(view[part.start : part.end]), False
+    if part.encoding in _SHRINKING and part.end - part.start <= room:
+        return b"".join(decoded_span(view, part.encoding, part.start, part.end)), False
     pieces: list[bytes] = []
     length = 0
     for piece in decoded_span(view, part.encoding, part.start, part.end):

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ingest.mime.defects import DefectCode
-from ingest.mime.octets import chunks, octets
-from ingest.mime.transfer import base64_chunks, begins_uuencode, quoted_printable_chunks, uuencode_chunks
+from ingest.mime.octets import CHUNK_BYTES, chunks, octets
+from ingest.mime.transfer import (
+    base64_chunks,
+    base64_octets,
+    begins_uuencode,
+    quoted_printable_chunks,
+    uuencode_chunks,
+)
 from ingest.models import Part
 
 IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
@@ -47,8 +53,10 @@ def decoded(buffer: memoryview | bytes | mmap.mmap, part: Part) -> Iterator[byte
 def decoded_span(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: int, end: int) -> Iterator[bytes]:
     """As `decoded`, for a span that is no `Part` yet."""
     with octets(buffer) as view:
-        raw = chunks(view, start, end)
+        raw: Iterable[bytes] = chunks(view, start, end)
         decoder = _DECODERS.get(encoding)
+        if decoder is base64_chunks and end - start <= CHUNK_BYTES:
+            raw, decoder = map(base64_octets, raw), None
         if decoder is uuencode_chunks and not begins_uuencode(chunks(view, start, end)):
             decoder = None
         yield from filter(None, raw if decoder is None else decoder(raw))

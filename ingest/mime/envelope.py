@@ -40,8 +40,9 @@ def read_envelope(head: bytes, limits: MimeLimits) -> Envelope:
 def build_envelope(fields: Fields, limits: MimeLimits, log: DefectLog) -> Envelope:
     """The envelope of split fields; what is wrong with it goes to `log`."""
     get = fields.first.get
-    for name in _SINGLE.intersection(fields.repeated):
-        log.note(DefectCode.HEADER_DUPLICATE, None, name)
+    for name in fields.repeated:
+        if name in _SINGLE:
+            log.note(DefectCode.HEADER_DUPLICATE, None, name)
 
     def addresses(name: str) -> tuple[Address, ...]:
         raw = get(name)

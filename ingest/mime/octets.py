@@ -20,6 +20,12 @@ def octets(buffer: memoryview | bytes | mmap.mmap) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
+def whole(view: memoryview) -> bytes | memoryview:
+    """The bytes object that this view shows as a whole, quicker to search and to cut; else the view."""
+    owner: object = view.obj
+    return owner if type(owner) is bytes and len(owner) == view.nbytes else view
+
+
 def mapped(view: memoryview) -> mmap.mmap | None:
     """The read-only mapped file that this view shows as a whole, if it is one."""
     owner: object = view.obj
@@ -39,8 +45,12 @@ def give_back(owner: mmap.mmap | None, start: int, end: int) -> None:
 
 def chunks(view: memoryview, start: int, end: int) -> Iterator[bytes]:
     """A span in chunks of `CHUNK_BYTES`; a span that reaches beyond the buffer is clipped."""
+    start, end = max(start, 0), min(end, len(view))
+    if end - start <= CHUNK_BYTES and not isinstance(view.obj, mmap.mmap):
+        if start < end:
+            yield bytes(view[start:end])
+        return
     owner = mapped(view)
-    end = min(end, len(view))
-    for at in range(max(start, 0), end, CHUNK_BYTES):
+    for at in range(start, end, CHUNK_BYTES):
         yield bytes(view[at : min(at + CHUNK_BYTES, end)])
         give_back(owner, at, min(at + CHUNK_BYTES, end))

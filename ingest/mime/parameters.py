@@ -19,6 +19,10 @@ from ingest.mime.charsets import decode_text
 
 _COMMENT = re.compile(r"\([^()]*+\)")
 _PARAMETER = re.compile(r';(?:\s|\([^()]*+\))*+([^\s=;"]++)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL)
+_USUAL = re.compile(
+    r'\s*+([\w.+-]++(?:/[\w.+-]++)?)\s*+((?:;\s*+[\w-]++=(?:"[^"\\]*+"|[!#-&*-:<>-\[\]-~]++)\s*+)*+)', re.ASCII
+)
+_USUAL_PAIR = re.compile(r'([\w-]++)=(?:"([^"]*+)"|([^\s;]++))', re.ASCII)
 _SECTION = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?", re.ASCII)
 _FREE_TEXT = frozenset({"name", "filename"})
 _CACHED_CHARS = 200
@@ -48,6 +52,16 @@ def without_comments(value: str) -> str:
 
 
 def _parse(raw: str, limit: int) -> Parameterised:
+    usual = _USUAL.fullmatch(raw)
+    if usual:
+        pairs = _USUAL_PAIR.findall(usual[2])
+        if len(pairs) <= limit:
+            plain = {name.lower(): quoted or token for name, quoted, token in reversed(pairs)}
+            return Parameterised(usual[1].lower(), MappingProxyType(plain))
+    return _parse_any(raw, limit)
+
+
+def _parse_any(raw: str, limit: int) -> Parameterised:
     head, semicolon, _ = raw.partition(";")
     if "=" in head:  # parameters without a value before them
         head, raw, semicolon = "", ";" + raw, ";"

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import re
 
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
+from ingest.mime.labels import label_within
 from ingest.mime.limits import MimeLimits
-from ingest.mime.partheader import PartHeader, read_part_header
+from ingest.mime.octets import whole
+from ingest.mime.partheader import PartHeader, part_header, read_part_header
+from ingest.models import Label
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
@@ -31,6 +35,10 @@ class Leaf:
 
     def __init__(self, number: str, parent: str | None, header: PartHeader, start: int) -> None:
         self.number, self.parent, self.header, self.start, self.end = number, parent, header, start, start
+
+    def close(self, end: int) -> None:
+        """Its content ends there. Where a delimiter ends the header itself, no content is left."""
+        self.start, self.end = min(self.start, end), end
 
     @property
     def is_body(self) -> bool:
@@ -73,12 +81,16 @@ class _Container:
 
 
 class Structure:
-    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance."""
+    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance.
 
-    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
-        self._view, self._limits, self._log = view, limits, log
+    `labels` are those of all parts, multiparts among them.
+    """
+
+    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog, deadline: Deadline | None = None) -> None:
+        self._view, self._limits, self._log = whole(view), limits, log
+        self._deadline = deadline
         self._end = len(view)
-        self._scan = DelimiterScan(view, limits.boundary_bytes)
+        self._scan = DelimiterScan(view, limits.boundary_bytes, deadline)
         self._stack: list[_Container] = []
         self._boundaries: dict[bytes, int] = {}
         self._leaf: Leaf | None = None
@@ -90,6 +102,7 @@ class Structure:
         self.fields = _NO_FIELDS
         self.header_end = 0
         self.leaves: list[Leaf] = []
+        self.labels: set[Label] = set()
         self._walk()
 
     @property
@@ -124,15 +137,18 @@ class Structure:
             container = self._stack[-1] if self._stack else None
             number, prefix, parent = self._place(container)
             self._parts += 1
+            if self._deadline:
+                self._deadline.step()
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number
-            fields, start, scan_on = self._header(at, where)
-            header = read_part_header(
-                fields, self._limits, self._log, where, digest=bool(container and container.digest)
+            header, start, scan_on = self._header(at, where, digest=container is not None and container.digest)
+            label = header.label or label_within(
+                container.leaf.header.label if container else None, header.content_type
             )
-            if top:
-                self.fields, self.header_end = fields, start
+            if label is not None:
+                self.labels.add(label)
+                header = header._replace(label=label)
             leaf = Leaf(number, parent, header, start)
             kind = header.content_type
             if kind.startswith("multipart/"):
@@ -158,13 +174,14 @@ class Structure:
         number = f"{container.prefix}{container.children}"
         return number, number + ".", container.parent
 
-    def _header(self, at: int, where: str | None) -> tuple[Fields, int, int]:
-        """Split the header at `at`: its fields, where the content starts, from where to scan for delimiters."""
+    def _header(self, at: int, where: str | None, *, digest: bool) -> tuple[PartHeader, int, int]:
+        """Read the header at `at`: what it says, where the content starts, from where to scan for delimiters."""
         view, end = self._view, self._end
         if at == 0 and (empty := _FIRST_EMPTY_LINE.match(view)):
-            return _NO_FIELDS, empty.end(), empty.end() - 1
+            self.header_end = empty.end()
+            return part_header(b"", self._limits, self._log, where, digest=digest)[0], empty.end(), empty.end() - 1
         if at >= end:
-            return _NO_FIELDS, end, end
+            return part_header(b"", self._limits, self._log, where, digest=digest)[0], end, end
         line_feed = max(at - 1, 0)
         if self._empty_line[0] < line_feed:
             empty = _EMPTY_LINE.search(view, line_feed)
@@ -178,11 +195,20 @@ class Structure:
                 start, scan_on = max(cut.at + 1, at), cut.at
                 block = block[: start - at]
         self._header_bytes += len(block)
-        fields = split_fields(block, self._limits, self._log, where)
-        if fields.octets < len(block):  # the empty line is missing: what is no field is content
-            start = at + fields.octets
+        if where is None:
+            self.fields = split_fields(block, self._limits, self._log, where)
+            header, used = (
+                read_part_header(self.fields, self._limits, self._log, where, digest=digest),
+                self.fields.octets,
+            )
+        else:
+            header, used = part_header(block, self._limits, self._log, where, digest=digest)
+        if used < len(block):  # the empty line is missing: what is no field is content
+            start = at + used
             scan_on = max(start - 1, line_feed)
-        return fields, start, scan_on
+        if where is None:
+            self.header_end = start
+        return header, start, scan_on
 
     def _boundary_of(self, leaf: Leaf, where: str | None) -> bytes | None:
         """The boundary of a multipart that can be opened; a defect otherwise."""
@@ -225,13 +251,13 @@ class Structure:
     def _close(self, depth: int, end: int) -> None:
         """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
         if self._leaf is not None:
-            self._leaf.end = max(self._leaf.start, end)
+            self._leaf.close(end)
             self._offer(self._leaf)
             self._leaf = None
         while len(self._stack) > depth:
             container = self._stack.pop()
             leaf = container.leaf
-            leaf.end = max(leaf.start, end)
+            leaf.close(end)
             if leaf.header.content_type in _MESSAGES:
                 self._messages -= 1
                 continue

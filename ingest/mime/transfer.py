@@ -15,7 +15,6 @@ import pybase64
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _STRAY = bytes(octet for octet in range(256) if octet not in _ALPHABET + b"=")
-_WHOLE = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _PADS = re.compile(rb"=+")
 _QUANTUM = 4
 _QUANTA_ENDED = 65_536  # by padding within one content: base64 that was joined from so many pieces is none
@@ -33,9 +32,10 @@ _UU_TO_BASE64 = bytes(_ALPHABET[(octet - 32) & 63] for octet in range(256))
 
 def base64_octets(data: bytes) -> bytes:
     """A whole value decoded, as well as it can be."""
-    if _WHOLE.fullmatch(data):
-        return pybase64.b64decode(data)
-    return b"".join(base64_chunks([data]))
+    try:
+        return pybase64.b64decode(data.translate(None, b"\r\n"), validate=True)
+    except binascii.Error:
+        return b"".join(base64_chunks([data]))
 
 
 def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -50,8 +50,7 @@ def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         lines = data.rfind(b"\n", 0, len(data) if pad < 0 else pad) + 1
         if lines:
             try:
-                # whole lines are whole quanta in all but damaged mail; the decoder passes over line ends itself
-                yield pybase64.b64decode(memoryview(data)[:lines])
+                yield _whole_lines(data, lines)
             except binascii.Error:
                 lines = 0
             else:
@@ -63,6 +62,26 @@ def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield decoded
     decoded, rest, _ = _damaged_base64(rest, ends)
     yield decoded + _quanta(rest)
+
+
+def _whole_lines(data: bytes, end: int) -> bytes:
+    """Decode the lines up to `end`: whole quanta in all but damaged mail; binascii.Error if they are not.
+
+    Lines of one length, which is nearly all of the world's base64, lose their ends by two strided deletions: together
+    with the strict decoder that takes half of the time of a decoder that passes over line ends itself.
+    """
+    width = data.find(b"\n", 0, end) + 1
+    count, over = divmod(end, width)
+    if not over and count > 1 and data[width - 1 : end : width] == b"\n" * count:
+        clean = bytearray(memoryview(data)[:end])
+        del clean[width - 1 :: width]
+        if clean[width - 2 :: width - 1] == b"\r" * count:
+            del clean[width - 2 :: width - 1]
+        try:
+            return pybase64.b64decode(clean, validate=True)
+        except binascii.Error:
+            pass
+    return pybase64.b64decode(memoryview(data)[:end])
 
 
 def _damaged_base64(data: bytes, ends: int) -> tuple[bytes, bytes, int]:

@@ -9,6 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import binascii
+import functools
 import re
 
 from ingest.mime.charsets import decode_text
@@ -17,12 +18,17 @@ from ingest.mime.transfer import base64_octets
 # Bounded repetition keeps a row of unclosed words linear.
 _WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})\?=")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]+")
+_CACHED_CHARS = 200
 
 
 def decode_words(value: str) -> str:
     """The value with its encoded words decoded; one without any comes back as it is."""
     if "=?" not in value:
         return value
+    return _cached(value) if len(value) <= _CACHED_CHARS else _decoded(value)
+
+
+def _decoded(value: str) -> str:
     pieces: list[str] = []
     octets, charset, last = bytearray(), "", 0
     for word in _WORD.finditer(value):
@@ -39,6 +45,9 @@ def decode_words(value: str) -> str:
     _flush(octets, charset, pieces)
     pieces.append(value[last:])
     return _CONTROL.sub(" ", "".join(pieces))
+
+
+_cached = functools.lru_cache(maxsize=256)(_decoded)  # a value is asked for twice, and names come again
 
 
 def _word_octets(encoding: str, text: str) -> bytes:

@@ -121,8 +121,9 @@ class Scanner(Protocol):
     """Looks for viruses."""
 
     def scan(self, body: BinaryIO, size: int) -> Verdict:
-        """What is in `size` octets of a body; UNSCANNED for what it refuses to look at (too large for it).
+        """What is in the first `size` octets of a seekable body, read from its start.
 
+        UNSCANNED for what it refuses to look at (too large for it), or comes to no end with while it works for others.
         ScannerUnavailable where it can't be asked.
         """
         ...

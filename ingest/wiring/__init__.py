@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from ingest.accounts import Changes
 from ingest.adapters import confined
 from ingest.adapters.child import ChildProcess
+from ingest.adapters.clamd import ClamdScanner
 from ingest.adapters.credentials import credentials_over
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.secrets import SecretStore
@@ -34,18 +35,19 @@ from ingest.once import once
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Credentials, Dispatcher, Names, ObjectStore, Secrets, SpoolFactory
+from ingest.ports import Credentials, Dispatcher, Names, ObjectStore, Scanner, Secrets, SpoolFactory
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer
 from ingest.retry import Steps
+from ingest.scanning import Scanning
 from ingest.schedule import Cadence
 from ingest.settings import Settings
 from ingest.visit import VisitLimits
 from ingest.wiring.state import StateServices
 
 DISPATCHERS = "mailsluice.dispatcher"
-# What a process for one message alone is told: enough for store and pipeline, and no secret.
+# What a process for one message alone is told: enough for store, scanner and pipeline, and no secret.
 _ISOLATED = {
     "storage_url",
     "store_connect_timeout_s",
@@ -60,6 +62,10 @@ _ISOLATED = {
     "event_max_bytes",
     "step_retry_s",
     "uploads_at_once",
+    "clamd_url",
+    "clamd_timeout_s",
+    "scan_infected",
+    "scan_unavailable",
 }
 
 
@@ -78,6 +84,12 @@ class Services(StateServices):
         return store
 
     @once
+    def scanner(self) -> Scanner | None:
+        """None where none is set."""
+        url = self.settings.clamd_url
+        return None if url is None else ClamdScanner(url, self.settings.clamd_timeout_s)
+
+    @once
     def spools(self) -> SpoolFactory:
         return Spools(self.settings.data_dir / "spool", self.settings.spool_memory_bytes)
 
@@ -94,7 +106,20 @@ class Services(StateServices):
             mime_limits=self.settings.mime,
             event_max_bytes=self.settings.event_max_bytes,
             steps=self.steps,
+            scanning=self.scanning,
             uploads_at_once=self.settings.uploads_at_once,
+        )
+
+    @once
+    def scanning(self) -> Scanning | None:
+        settings = self.settings
+        if self.scanner is None:
+            return None
+        return Scanning(
+            self.scanner,
+            steps=self.steps,
+            quarantines=settings.scan_infected == "quarantine",
+            waits=settings.scan_unavailable == "wait",
         )
 
     @once

@@ -38,10 +38,11 @@ _ADAPTERS = {
 
 
 class Rooms:
-    """Samples by room and by function."""
+    """Samples by room, by file and by function."""
 
     def __init__(self) -> None:
         self.rooms: Counter[str] = Counter()
+        self.files: Counter[str] = Counter()
         self.functions: Counter[str] = Counter()
 
     @contextmanager
@@ -69,14 +70,25 @@ class Rooms:
             [(name, f"{100 * count / total:.1f} %") for name, count in self.functions.most_common(functions)],
         )
 
+    def report_files(self, title: str) -> None:
+        """The shares of the files, with the libraries that they call."""
+        total = sum(self.files.values())
+        print_table(
+            f"{title}: CPU by file ({total} samples)",
+            ("file", "share"),
+            [(file, f"{100 * count / total:.1f} %") for file, count in self.files.most_common()],
+        )
+
     def _sample(self, _number: int, frame: FrameType | None) -> None:
         while frame is not None and not frame.f_code.co_filename.startswith(_HOUSE):
             frame = frame.f_back
         if frame is None:
             self.rooms["outside"] += 1
+            self.files["outside"] += 1
             return
         path = Path(frame.f_code.co_filename).relative_to(_HOUSE).with_suffix("")
         self.rooms[_room(path)] += 1
+        self.files[str(path)] += 1
         self.functions[f"{path}: {frame.f_code.co_qualname}"] += 1
 
 

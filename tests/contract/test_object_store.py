@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 import pytest
 import urllib3
-from objects import Store, key_of, put, s3_store
+from objects import Generated, Store, key_of, put, s3_store
 
 from ingest import ports
 from ingest.adapters.directory_store import DirectoryStore
@@ -24,38 +24,6 @@ from ingest.adapters.s3_store import S3Store
 from ingest.errors import StoreRefused, StoreUnavailable
 
 METADATA = {"account": "billing", "uidl": "a%20b%25", "subject": "Größe 1 €", "event-id": "0" * 32}
-
-
-class Generated(io.RawIOBase):
-    """A seekable body that is never in memory as a whole, and knows the largest piece that was asked of it."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.position, self.largest = size, 0, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        return self.position
-
-    def tell(self) -> int:
-        return self.position
-
-    def readinto(self, target: bytearray, /) -> int:  # type: ignore[override]
-        count = min(len(target), self.size - self.position)
-        self.largest = max(self.largest, len(target))
-        target[:count] = self.content(self.position, count)
-        self.position += count
-        return count
-
-    @staticmethod
-    def content(position: int, count: int) -> bytes:
-        start = position % 251
-        return (bytes(range(251)) * (count // 251 + 2))[start : start + count]
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])

@@ -12,6 +12,7 @@ import redis
 import trustme
 from integration.conftest import Cluster, wait_for
 from integration.test_straight_line import message
+from servers.clamd import ClamdServer
 from servers.dovecot import DovecotServer
 from servers.process import free_ports
 from servers.redis import RedisServer
@@ -163,6 +164,17 @@ def test_doctor_names_a_wrong_secret_key(cluster: Cluster, doctor_ok: str) -> No
 def test_doctor_names_a_storage_that_is_down(cluster: Cluster, doctor_ok: str) -> None:
     environment = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_ports(1)[0]}"}
     assert complaint(cluster, environment=environment).startswith("storage")
+
+
+def test_doctor_pings_the_scanner_where_one_is_set(
+    cluster: Cluster, doctor_ok: str, clamd_server: ClamdServer, tmp_path: Path
+) -> None:
+    for url in (clamd_server.unix_url, clamd_server.tcp_url):
+        done = cluster.cli("doctor", environment={"MAILSLUICE_CLAMD_URL": url})
+        assert done.returncode == 0, done.stderr
+        assert "ok   scanner: clamd answers" in done.stdout
+    line = complaint(cluster, environment={"MAILSLUICE_CLAMD_URL": f"unix://{tmp_path}/clamd.ctl"})
+    assert line.startswith(f"scanner: no connection to clamd at {tmp_path}/clamd.ctl: No such file or directory")
 
 
 def test_doctor_names_a_sealed_password_under_another_key(cluster: Cluster, dovecot_user: str) -> None:

@@ -39,6 +39,8 @@ LESSONS = "tests/unit/test_arrival_lessons.py::"
 PROMISE = ("tests/property/test_promise.py::TestPromise::runTest",)
 SIMULATION = "tests/simulation/test_simulation.py::test_a_slice_of_seeds_keeps_all_that_is_promised"
 STATE = "tests/contract/test_state.py::"
+INFECTED = "tests/unit/test_poll_infected.py::"
+SCANNER = "tests/contract/test_scanner.py::"
 
 MUTANTS = (
     Mutant(
@@ -323,6 +325,42 @@ MUTANTS = (
             ARRIVAL + "test_at_a_server_that_loses_what_came_along_every_poll_succeeds_and_one_at_most_is_slower",
             ARRIVAL + "test_what_a_host_bears_outlives_the_day",
             LESSONS + "test_a_server_that_refuses_what_came_along_gets_its_barrier_and_no_poll_fails",
+        ),
+    ),
+    Mutant(
+        "a-virus-has-three-tries",
+        "what a scanner finds goes into quarantine at once",
+        (
+            Edit(
+                "ingest/intake.py",
+                "        if error.retry is not Retry.NEVER and (counted or self._holding.count(mark)) < self._attempts:\n",
+                "        if (counted or self._holding.count(mark)) < self._attempts:\n",
+            ),
+        ),
+        (INFECTED + "test_an_infected_message_is_quarantined_the_first_time_and_the_others_are_told_of",),
+    ),
+    Mutant(
+        "a-scanner-that-is-down-is-laid-to-the-mail",
+        "while the scanner is down nothing is counted against a message",
+        (
+            Edit(
+                "ingest/errors.py",
+                '    code = "scanner_unavailable"\n',
+                '    code = "scanner_unavailable"\n    fault = Fault.MESSAGE\n',
+            ),
+        ),
+        (
+            INFECTED + "test_a_scanner_that_is_down_fails_the_poll_by_our_fault_and_counts_against_no_message",
+            INFECTED + "test_a_scanner_that_is_down_while_a_suspect_runs_alone_counts_nothing",
+        ),
+    ),
+    Mutant(
+        "without-a-verdict-all-passes",
+        "a scanner that works for nobody is unavailable, and nothing passes for it",
+        (Edit("ingest/adapters/clamd.py", "            if not self._works():\n", "            if False:\n"),),
+        (
+            SCANNER + "test_whatever_gives_no_verdict_to_anybody_is_unavailable[silence]",
+            SCANNER + "test_whatever_gives_no_verdict_to_anybody_is_unavailable[a full disk]",
         ),
     ),
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 import check_deploy
 import pytest
 
+from ingest.settings import Settings
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
@@ -74,6 +76,23 @@ def test_the_image_runs_as_a_numbered_user_and_stops_on_sigterm() -> None:
     assert "\nUSER 10001:10001\n" in final
     assert "\nSTOPSIGNAL SIGTERM\n" in final
     assert '\nENTRYPOINT ["mailsluice"]\n' in final
+
+
+def test_the_scanner_looks_at_whatever_a_message_may_hold() -> None:
+    lines = [line.split() for line in (DEPLOY / "clamd.conf").read_text().splitlines() if not line.startswith("#")]
+    said = dict(lines)
+    settings = Settings()
+    sizes = [int(said[key].removesuffix("M")) << 20 for key in ("StreamMaxLength", "MaxFileSize", "MaxScanSize")]
+    assert min(sizes) >= settings.max_message_bytes
+    assert said["AlertExceedsMax"] == "yes"
+    assert int(said["MaxScanTime"]) < settings.clamd_timeout_s * 1000
+
+
+def test_the_scanner_s_address_in_the_example_is_one_and_its_service_s() -> None:
+    [line] = [each for each in (DEPLOY / "example.env").read_text().splitlines() if "CLAMD_URL" in each]
+    url = line.partition("=")[2]
+    assert Settings(clamd_url=url).clamd_url == "tcp://clamav:3310"
+    assert "\n  clamav:\n    profiles: [clamav]\n" in (DEPLOY / "compose.yaml").read_text()
 
 
 def test_no_secret_has_a_value_in_the_example() -> None:

@@ -221,6 +221,38 @@ def test_no_printed_form_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["unix:///run/clamav/clamd.ctl", "tcp://clamav:3310", "tcp://127.0.0.1:3310/", "tcp://[::1]:3310"],
+)
+def test_clamd_is_named_by_a_socket_or_by_host_and_port(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"CLAMD_URL": url}).clamd_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://clamav:3310", "http://clamav:3310"),
+        ("/run/clamav/clamd.ctl", "/run/clamav/clamd.ctl"),
+        ("unix://run/clamd.ctl", "unix://run/clamd.ctl"),
+        ("unix:///", "unix:///"),
+        ("tcp://clamav", "tcp://clamav"),
+        ("tcp://clamav:", "tcp://clamav:"),
+        ("tcp://clamav:0", "tcp://clamav:0"),
+        ("tcp://clamav:65536", "tcp://clamav:65536"),
+        ("tcp://clamav:3310/scan", "tcp://clamav:3310/scan"),
+        ("tcp://::1:3310", "tcp://::1:3310"),
+        ("tcp://user:pass@clamav:3310", "tcp://user:****@clamav:3310"),
+    ],
+)
+def test_what_is_no_address_of_clamd_is_told_with_what_would_be_right(
+    url: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(problems(monkeypatch, {"CLAMD_URL": url})) == [
+        f"MAILSLUICE_CLAMD_URL: '{shown}' is not clamd's address (unix:///run/clamav/clamd.ctl or tcp://host:3310)"
+    ]
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://:pw@h:1/0", "redis://:****@h:1/0"),
