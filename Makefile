@@ -48,7 +48,7 @@ mutants: setup ## plant a bug in each clause of the promise, and see the named t
 	@PYTHONPATH=tests $(BIN)/python -m mutants
 
 SECONDS ?= 600
-fuzz: setup ## made-up servers against the POP3 client, for SECONDS; exit 1 and the input if it breaks (TARGET=...)
+fuzz: setup ## made-up servers and mail against the POP3 client and the MIME reader, for SECONDS (TARGET=...)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
 check: setup ## style, types, import rules, locks, deployment files; every fault at once

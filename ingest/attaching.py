@@ -1,27 +1,41 @@
-"""The attachments of one message: decoded into spools, looked at, put into storage.
+"""The attachments of one message: decoded into spools, looked at, put into storage; a winmail.dat with what is in it.
 
 Rules of this room:
 - One attachment at a time is decoded, in bounded memory; a few are under way to the store meanwhile.
-- A content that a message holds twice is put once.
+- A content that a message holds twice is scanned and put once.
+- What lies in a winmail.dat counts towards the message's limit of parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingest.errors import own_fault
 from ingest.hands import Hands
 from ingest.mime.decoders import decoded
-from ingest.models import Part, StoredPart, Verdict
+from ingest.mime.defects import DefectLog
+from ingest.mime.detection import HEAD_BYTES, detected_type
+from ingest.mime.limits import MimeLimits
+from ingest.mime.tnef import read_tnef
+from ingest.models import Defect, Label, Part, StoredPart, Verdict
 from ingest.ports import ObjectStore, Spool, SpoolFactory
 from ingest.putting import attachment_key, put_spooled
 from ingest.retry import Steps
+from ingest.scanning import Scanning
 
 _MAPPED_BYTES = 4 * 1024 * 1024
 Beat = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The stored attachments of a message, in order, and what was wrong within a winmail.dat."""
+
+    parts: tuple[StoredPart, ...] = ()
+    defects: tuple[Defect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,12 @@ class _Underway:
     key: str
     size: int
     sha256: str
-    done: Future[Verdict | None]
+    detected_type: str | None
+    verdict: Future[Verdict | None]
+
+    def then_close(self, content: Spool) -> None:
+        """Give a content back once it lies in storage."""
+        self.verdict.add_done_callback(lambda _: content.close())
 
 
 class Attaching:
@@ -42,55 +61,88 @@ class Attaching:
         store: object storage.
         spools: where a decoded attachment waits for its put.
         steps: tries one put again while the store's error says SOON.
+        limits: how much of a winmail.dat is taken seriously.
+        scanning: asked about each attachment before it is put; None where no scanner is set.
         at_once: puts of one message at once.
     """
 
-    def __init__(self, *, store: ObjectStore, spools: SpoolFactory, steps: Steps, at_once: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        spools: SpoolFactory,
+        steps: Steps,
+        limits: MimeLimits,
+        scanning: Scanning | None,
+        at_once: int,
+    ) -> None:
         self._store = store
         self._spools = spools
         self._steps = steps
+        self._limits = limits
+        self._scanning = scanning
         self._at_once = at_once
 
-    def attach(self, account_id: str, spool: Spool, parts: Iterable[Part], beat: Beat) -> tuple[StoredPart, ...]:
+    def attach(self, account_id: str, spool: Spool, parts: Sequence[Part], beat: Beat) -> Attached:
         """Store the parts of a sealed spool, in order. `beat` is called, in this thread, while octets move."""
-        parts = tuple(parts)
         if not parts:
-            return ()
+            return Attached()
         underway: list[_Underway] = []
         known: dict[str, Future[Verdict | None]] = {}
-        with ExitStack() as later, Hands(min(self._at_once, len(parts)), beat) as hands:
-            for part in parts:
-                content = self._content(spool, part, beat)
-                later.callback(content.close)
+        log = DefectLog(self._limits)
+        several = len(parts) > 1 or parts[0].label is Label.TNEF
+        with ExitStack() as closing, Hands(self._at_once if several else 1, beat) as hands:
+
+            def begin(part: Part, source: Spool) -> tuple[_Underway, Spool]:
+                content = self._content(source, part, beat)
+                closing.callback(content.close)
                 underway.append(self._begin(account_id, part, content, hands, known))
-        return tuple(self._stored(each) for each in underway)
+                return underway[-1], content
+
+            for position, part in enumerate(parts, start=1):
+                begun, content = begin(part, spool)
+                if part.label is Label.TNEF:
+                    left = self._limits.parts - len(underway) - (len(parts) - position)
+                    for child in self._within(part, content, log, left):
+                        inner, octets = begin(child, content)
+                        inner.then_close(octets)
+                begun.then_close(content)
+        return Attached(tuple(self._stored(each) for each in underway), log.found())
+
+    def _within(self, part: Part, content: Spool, log: DefectLog, left: int) -> tuple[Part, ...]:
+        """What lies in a winmail.dat, as spans over its content."""
+        with own_fault("expanded"):
+            return read_tnef(content.buffer, part.number, replace(self._limits, parts=max(left, 0)), log)
 
     def _begin(
         self, account_id: str, part: Part, content: Spool, hands: Hands, known: dict[str, Future[Verdict | None]]
     ) -> _Underway:
         sha256, key = content.sha256.hex(), attachment_key(account_id, content.sha256)
+        with own_fault("looked at"):
+            detected = detected_type(bytes(content.buffer[:HEAD_BYTES]))
         if key not in known:
-            known[key] = hands.do(lambda move: self._put(key, content, move))
-        known[key].add_done_callback(lambda _: content.close())
-        return _Underway(part, key, content.size, sha256, known[key])
+            known[key] = hands.do(lambda move: self._put(key, part, content, move))
+        return _Underway(part, key, content.size, sha256, detected, known[key])
 
-    def _put(self, key: str, content: Spool, move: Beat) -> Verdict | None:
+    def _put(self, key: str, part: Part, content: Spool, move: Beat) -> Verdict | None:
+        verdict = None if self._scanning is None else self._scanning.verdict(content, part, move)
         put_spooled(self._store, self._steps, key, content, "application/octet-stream", {}, move)
-        return None
+        return verdict
 
     def _stored(self, each: _Underway) -> StoredPart:
-        return StoredPart(each.part, self._store.url(each.key), each.size, each.sha256, verdict=each.done.result())
+        url = self._store.url(each.key)
+        return StoredPart(each.part, url, each.size, each.sha256, each.detected_type, each.verdict.result())
 
-    def _content(self, spool: Spool, part: Part, beat: Beat) -> Spool:
-        """The decoded content of a part, sealed."""
+    def _content(self, source: Spool, part: Part, beat: Beat) -> Spool:
+        """The decoded content of a part of a sealed spool, sealed."""
         content = self._spools()
         try:
             mapped = 0
-            for chunk in _chunks(spool, part):
+            for chunk in _chunks(source, part):
                 content.write(chunk)
                 mapped += len(chunk)
                 if mapped > _MAPPED_BYTES:  # what was read of a mapped file counts as our memory until given back
-                    spool.give_back_pages()
+                    source.give_back_pages()
                     mapped = 0
                 beat()
             content.seal()

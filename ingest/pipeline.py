@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from ingest.attaching import Attaching
 from ingest.errors import IngestError, own_fault
 from ingest.events import build
 from ingest.events.models import EventType
+from ingest.mime.deadline import Deadline
 from ingest.mime.envelope import read_envelope
 from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
@@ -26,6 +28,7 @@ from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMe
 from ingest.ports import Clock, ObjectStore, Spool, SpoolFactory
 from ingest.putting import identity_key, put_spooled, raw_key
 from ingest.retry import Steps
+from ingest.scanning import Scanning
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ class Pipeline:
         mime_limits: what the reader allows.
         event_max_bytes: what an event may take as JSON.
         steps: tries one put again while the store's error says SOON.
+        scanning: asked about each attachment; None where no scanner is set.
         uploads_at_once: attachments of one message that are put at once.
+        cpu_s: seconds of CPU that the calling thread has taken so far.
     """
 
     def __init__(
@@ -81,20 +86,25 @@ class Pipeline:
         mime_limits: MimeLimits,
         event_max_bytes: int,
         steps: Steps,
+        scanning: Scanning | None = None,
         uploads_at_once: int = 1,
+        cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._attaching = Attaching(store=store, spools=spools, steps=steps, at_once=uploads_at_once)
+        self._attaching = Attaching(
+            store=store, spools=spools, steps=steps, limits=mime_limits, scanning=scanning, at_once=uploads_at_once
+        )
         self._store = store
         self._clock = clock
         self._limits = mime_limits
         self._event_max_bytes = event_max_bytes
         self._steps = steps
+        self._cpu_s = cpu_s
 
     def read(self, spool: Spool) -> Read:
         """Parse a sealed spool; MessageUnprocessable if that fails, whatever the reason."""
         try:
             with own_fault("parsed"):
-                parsed = read_message(spool.buffer, self._limits)
+                parsed = read_message(spool.buffer, self._limits, Deadline(self._limits.cpu_s, self._cpu_s))
                 return Read(parsed, identity_digest(spool.buffer, parsed.header_end, spool.sha256))
         finally:
             spool.give_back_pages()
@@ -114,15 +124,18 @@ class Pipeline:
 
         In a replay the raw message lies in storage, since that is where it came from.
         """
-        parts = self._attaching.attach(account.id, spool, read.parsed.attachments, beat)
+        attached = self._attaching.attach(account.id, spool, read.parsed.attachments, beat)
+        parsed = read.parsed
+        if attached.defects:
+            parsed = replace(parsed, defects=(*parsed.defects, *attached.defects)[: self._limits.defects])
         with own_fault("told of"):
             event = build.received(
                 account,
                 ref.uidl,
-                read.parsed,
+                parsed,
                 identity=read.identity,
                 raw=self._raw_object(account.id, spool),
-                parts=parts,
+                parts=attached.parts,
                 first_seen=first_seen,
                 time=self._clock.now(),
                 max_bytes=self._event_max_bytes,
@@ -131,7 +144,7 @@ class Pipeline:
         existed = replay or self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
         if read.identity != spool.sha256:
             existed = self._remember(account.id, read.identity, spool.sha256) or existed
-        return Processed(event, read.identity, existed, len(parts))
+        return Processed(event, read.identity, existed, len(attached.parts))
 
     def remembers(self, account_id: str, identity: bytes) -> bool:
         """Whether this content was stored before with headers that mail stores rewrite."""

@@ -2,6 +2,7 @@
 
 Rules of this room:
 - Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set.
+- What the other side asks for (`after_s`) is waited for; where that is longer than the step may take, it ends at once.
 - One exception: a maildrop that is locked by the session that we just dropped ourselves.
 """
 
@@ -46,13 +47,16 @@ class Steps:
         try:
             return step(*args, **kwargs)  # almost always: a policy costs more than a step in Redis
         except IngestError as error:
-            if not soon(error) or self._seconds <= 0:
+            asked_s = error.after_s or 0.0
+            if not soon(error) or self._seconds <= 0 or asked_s > self._seconds:
                 raise
-        self._sleep(_FIRST_WAIT_S)
+        self._sleep(max(_FIRST_WAIT_S, asked_s))
+        over = tenacity.stop_after_delay(self._seconds)
+        backoff = tenacity.wait_random_exponential(multiplier=0.1, max=3)
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception(soon),
-            stop=tenacity.stop_after_delay(self._seconds),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
+            stop=lambda state: over(state) or _asked_s(state) > self._seconds,
+            wait=lambda state: max(backoff(state), _asked_s(state)),
             sleep=self._sleep,
             reraise=True,
         )
@@ -68,3 +72,9 @@ class Steps:
             reraise=True,
         )
         return policy(step, *args, **kwargs)
+
+
+def _asked_s(state: tenacity.RetryCallState) -> float:
+    """How long the last try was asked to wait."""
+    error = state.outcome.exception() if state.outcome else None
+    return getattr(error, "after_s", None) or 0.0

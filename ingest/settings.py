@@ -32,6 +32,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from ingest.errors import ConfigurationError
 from ingest.mime.limits import MimeLimits
 from ingest.pop3.limits import SessionLimits
+from ingest.s3_settings import S3Settings
 
 PREFIX = "MAILSLUICE_"
 CONFIG = "MAILSLUICE_CONFIG"
@@ -62,7 +63,7 @@ class _KeyErrors(ValueError):
         self.lines = lines
 
 
-class Settings(BaseSettings):
+class Settings(S3Settings):
     """All settings; names, meanings and defaults are those of the contract (docs/operations). Units are in the names.
 
     Raises (on construction): pydantic.ValidationError; `load()` turns that into ConfigurationError.

@@ -7,7 +7,8 @@ import io
 import os
 
 from ingest import ports
-from ingest.adapters.s3_store import S3Store, s3_client
+from ingest.adapters.s3_client import s3_client
+from ingest.adapters.s3_store import AtRest, S3Store
 
 Store = ports.ObjectStore
 
@@ -28,9 +29,10 @@ def put(store: Store, content: bytes, *, key: str | None = None, **metadata: str
     )
 
 
-def s3_store(url: str, timeout_s: float = 10) -> S3Store:
+def s3_store(url: str, timeout_s: float = 10, at_rest: AtRest | None = None) -> S3Store:
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    return S3Store(s3_client(connect_timeout_s=timeout_s, read_timeout_s=timeout_s), bucket, prefix)
+    client = s3_client(connect_timeout_s=timeout_s, read_timeout_s=timeout_s)
+    return S3Store(client, bucket, prefix, at_rest=at_rest or AtRest())
 
 
 class Generated(io.RawIOBase):

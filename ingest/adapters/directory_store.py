@@ -6,7 +6,8 @@ Rules of this room:
 - Metadata is a side file, KEY.json, which is there before the object is. Without metadata there is none.
 - An object of another size than announced was damaged by somebody else: it is replaced by the verified content.
 - Keys are relative paths of [a-z0-9._-] segments that begin with a letter or digit and do not end in .json: no key
-  leaves the root or meets a side file.
+  leaves the root or meets a side file. Below the root no symbolic link is followed.
+- Files are for owner and group (0640, directories 0750), so that consumers of that group can read them.
 - What a crash leaves in `.tmp/` is swept at a process' first put, once it is older than a day.
 """
 
@@ -25,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from ingest.errors import IngestError, StoreRefused, StoreUnavailable
 from ingest.ports import ObjectInfo, Put
@@ -60,6 +62,7 @@ class DirectoryStore:
         path = self._path(key)
         side = path.with_name(f"{path.name}.json")
         with self._errors():
+            self._require_no_links(path)
             present = _size_of(path)
             if present == size:
                 if metadata and not side.exists():
@@ -78,6 +81,7 @@ class DirectoryStore:
     def head(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
         with self._errors():
+            self._require_no_links(path)
             size = _size_of(path)
             if size is None or size < 0:
                 self._require_root()
@@ -89,9 +93,11 @@ class DirectoryStore:
         return ObjectInfo(size, metadata)
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        path = self._path(key)
         with self._errors():
+            self._require_no_links(path)
             try:
-                return self._path(key).open("rb")
+                return open(path, "rb", opener=_no_link)
             except FileNotFoundError:
                 self._require_root()
                 raise StoreRefused(f"{self._root}: there is no object {key}") from None
@@ -108,7 +114,11 @@ class DirectoryStore:
     def _below(self, directory: Path, path: str, after: str) -> Iterator[str]:
         """Keys in order: a directory stands among its neighbours as its name with the slash behind it."""
         with os.scandir(directory) as found:
-            names = sorted(f"{each.name}/" if each.is_dir() else each.name for each in found)
+            names = sorted(
+                f"{each.name}/" if each.is_dir(follow_symlinks=False) else each.name
+                for each in found
+                if not each.is_symlink()
+            )
         for name in names:
             if not _SEGMENT.fullmatch(name.rstrip("/")):
                 continue
@@ -122,6 +132,14 @@ class DirectoryStore:
     def url(self, key: str) -> str:
         return self._path(key).as_uri()
 
+    def key_of(self, url: str) -> str | None:
+        base = f"{self._root.as_uri()}/"
+        key = unquote(url.removeprefix(base))
+        return key if url.startswith(base) and _is_key(key) and self.url(key) == url else None
+
+    def link(self, key: str, seconds: int, *, filename: str) -> str | None:
+        """Files have none."""
+
     def ping(self) -> None:
         with self._errors():
             self._prepare(self._root)
@@ -133,13 +151,22 @@ class DirectoryStore:
         """Nothing is held open between calls."""
 
     def _path(self, key: str) -> Path:
-        segments = key.split("/")
-        if not all(_SEGMENT.fullmatch(segment) for segment in segments) or key.endswith(".json"):
+        if not _is_key(key):
             raise StoreRefused(f"not an object key: {key[:200]!r}")
-        return self._root.joinpath(*segments)
+        return self._root.joinpath(*key.split("/"))
 
     def _require_root(self) -> None:
         self._root.stat()
+
+    def _require_no_links(self, path: Path) -> None:
+        """The directories between root and path are directories, as far as they are there."""
+        for directory in reversed(path.parents[: len(path.parts) - len(self._root.parts) - 1]):
+            try:
+                mode = directory.lstat().st_mode
+            except FileNotFoundError:
+                return
+            if not stat.S_ISDIR(mode):
+                raise StoreRefused(f"{directory} is no directory", todo="see who put it there; links are not followed")
 
     def _prepare(self, directory: Path) -> None:
         """Make what is missing below the root, each new directory flushed into its parent; sweep once."""
@@ -212,10 +239,14 @@ class DirectoryStore:
         return StoreRefused(f"{self._root}: {error.strerror or error}", todo="look at the disk")
 
 
+def _is_key(key: str) -> bool:
+    return all(_SEGMENT.fullmatch(segment) for segment in key.split("/")) and not key.endswith(".json")
+
+
 def _size_of(path: Path) -> int | None:
     """None where there is nothing; -1 for what is no file, so that it equals no announced size."""
     try:
-        found = path.stat()
+        found = path.lstat()
     except FileNotFoundError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else -1
@@ -235,6 +266,10 @@ def _publish(fresh: Path, path: Path, *, replace: bool) -> bool:
             return False
     fresh.replace(path)
     return False
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

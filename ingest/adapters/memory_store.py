@@ -51,6 +51,12 @@ class MemoryStore:
     def url(self, key: str) -> str:
         return f"memory:///{key}"
 
+    def key_of(self, url: str) -> str | None:
+        return url.removeprefix("memory:///") or None if url.startswith("memory:///") else None
+
+    def link(self, key: str, seconds: int, *, filename: str) -> str | None:
+        """Nobody else sees this memory."""
+
     def ping(self) -> None:
         """Memory is always there."""
 

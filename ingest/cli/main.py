@@ -18,8 +18,21 @@ from ingest.cli.output import complain
 from ingest.errors import ConfigurationError, IngestError
 
 INTERRUPTED = 130
-_COMMANDS = ("demo", "up", "accounts", "poll", "tick", "events", "quarantine", "replay", "doctor", "simulator")
+_COMMANDS = (
+    "demo",
+    "up",
+    "accounts",
+    "poll",
+    "tick",
+    "events",
+    "quarantine",
+    "replay",
+    "object",
+    "doctor",
+    "simulator",
+)
 _HIDDEN = ("isolated",)  # for our own processes
+_OTHERWISE = {"object": "stored_object"}  # where Python has the name for something of its own
 
 
 class Commands(click.Group):
@@ -31,7 +44,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's hook
         if cmd_name not in _COMMANDS + _HIDDEN:
             return None
-        command: click.Command = getattr(importlib.import_module(f"ingest.cli.{cmd_name}"), cmd_name)
+        module = importlib.import_module(f"ingest.cli.{cmd_name}")
+        command: click.Command = getattr(module, _OTHERWISE.get(cmd_name, cmd_name))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns

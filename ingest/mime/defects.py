@@ -78,6 +78,12 @@ class DefectCode(enum.StrEnum):
     """Text that is not in the charset it names."""
     TEXT_CONTROL = "text_control"
     """NUL in a text was replaced."""
+    TNEF_DAMAGED = "tnef_damaged"
+    """A winmail.dat that is none, breaks off or has an attachment without content; what can be read was taken out."""
+    TNEF_CHECKSUM = "tnef_checksum"
+    """Something in a winmail.dat has a wrong checksum; it was taken out all the same."""
+    TNEF_CUT = "tnef_cut"
+    """A winmail.dat holds more, or messages within messages deeper, than is taken out; the rest lies in it."""
     MORE_DEFECTS = "more_defects"
     """There were more defects than are listed."""
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ingest.mime.deadline import Deadline
 from ingest.mime.octets import CHUNK_BYTES, give_back, mapped, whole
 
 _LOOKAHEAD_BYTES = 2
@@ -35,8 +36,9 @@ class Delimiter(NamedTuple):
 class DelimiterScan:
     """Scans a view for delimiter lines of boundaries of at most `boundary_bytes`."""
 
-    def __init__(self, view: memoryview, boundary_bytes: int) -> None:
+    def __init__(self, view: memoryview, boundary_bytes: int, deadline: Deadline | None = None) -> None:
         self._view = whole(view)
+        self._deadline = deadline
         self._owner = mapped(view)
         self._line_bytes = boundary_bytes + 2 + _WHITE_SPACE_BYTES
         self._window, self._base = b"", 0
@@ -82,6 +84,8 @@ class DelimiterScan:
         """As `next`, many lines at a time: worth it only in text full of lines that begin with "--"."""
         names = {*boundaries, *(boundary + b"--" for boundary in boundaries)}
         while (at := self._find(at, end)) >= 0:
+            if self._deadline:
+                self._deadline.step()
             window = bytes(self._view[at : at + _LINES_BYTES])
             last = window.rfind(b"\n--")  # its line may go on beyond the window
             if not names.isdisjoint(_DASHED.findall(window, 0, last)):
@@ -101,6 +105,8 @@ class DelimiterScan:
             return _line_start(self._view, at, end)
         while at < end:
             if not self._base <= at < self._base + len(self._window) - _LOOKAHEAD_BYTES:
+                if self._deadline:
+                    self._deadline.step()
                 give_back(self._owner, self._base, self._base + len(self._window))
                 self._window, self._base = bytes(self._view[at : at + CHUNK_BYTES + _LOOKAHEAD_BYTES]), at
             found = _line_start(self._window, at - self._base, len(self._window))

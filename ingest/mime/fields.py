@@ -17,6 +17,7 @@ from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 
 Field = tuple[str, str]
+_GROWTH = 3  # octets of UTF-8 that one octet may take: U+FFFD does, which stands for a NUL
 
 _FIELD = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*)$", re.MULTILINE)
 _RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", re.MULTILINE)
@@ -68,8 +69,8 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         del fields[limits.headers :]
     if not is_utf8:
         fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
-    if len(block) > limits.header_bytes:
-        fields = [(name, _cut(name, value, limits, log, part)) for name, value in fields]
+    if len(block) * _GROWTH > limits.header_bytes:
+        _cut_the_long(fields, limits, log, part)
     first: dict[str, str] = {}
     repeated: list[str] = []
     for name, value in fields:
@@ -98,11 +99,14 @@ def _eight_bit(value: str, log: DefectLog, part: str | None) -> str:
         return value
 
 
-def _cut(name: str, value: str, limits: MimeLimits, log: DefectLog, part: str | None) -> str:
-    value, was_cut = cut_utf8(value, limits.header_bytes)
-    if was_cut:
-        log.note(DefectCode.HEADER_TOO_LONG, part, name)
-    return value
+def _cut_the_long(fields: list[Field], limits: MimeLimits, log: DefectLog, part: str | None) -> None:
+    room = limits.header_bytes // _GROWTH
+    for at in [at for at, (_, value) in enumerate(fields) if len(value) > room]:
+        name, value = fields[at]
+        value, was_cut = cut_utf8(value, limits.header_bytes)
+        if was_cut:
+            log.note(DefectCode.HEADER_TOO_LONG, part, name)
+            fields[at] = name, value
 
 
 def _malformed(block: bytes, used: int, log: DefectLog, part: str | None) -> int:

@@ -17,8 +17,9 @@ from ingest.mime.parameters import Parameterised
 from ingest.mime.words import decode_words
 
 _HARMLESS = re.compile(r"[\w\-+@,()\[\]]+(?:[ .]?[\w\-+@,()\[\]]+)*+", re.ASCII)
+# Alone it is no file of the directory it is put in: a device of Windows, or something on another drive ("c:name").
 _DEVICE = re.compile(
-    r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:[.:].*)?",
+    r".:.*|(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9\xb9\xb2\xb3])\s*(?:[.:].*)?",
     re.IGNORECASE | re.DOTALL,
 )
 # Controls, formats (bidirectional marks, zero widths, tags), surrogates, line and paragraph separators.
@@ -32,14 +33,14 @@ def filename_of(disposition: Parameterised, content_type: Parameterised, limits:
     RFC 2047 forbids encoded words here, and Outlook and Gmail write them.
     """
     sent = disposition.parameters.get("filename") or content_type.parameters.get("name")
-    return cut_utf8(decode_words(sent), limits.filename_raw_bytes)[0] if sent else None
+    return cut_utf8(decode_words(sent), limits.filename_raw_bytes)[0] or None if sent else None
 
 
 def clean_filename(raw: str, limit_bytes: int) -> str | None:
     """The last component of a name, fit to be shown and saved, or None if nothing is left.
 
-    No path, no control, bidirectional or zero-width character, no dots or spaces at either end, no Windows device name
-    (one gets "_" before it), in NFC, at most `limit_bytes` of UTF-8 with the extension kept.
+    No path, no control, bidirectional or zero-width character, no dots or spaces at either end, no colon before it, no
+    Windows device or drive (one gets "_" before it), in NFC, at most `limit_bytes` of UTF-8 with the extension kept.
     """
     name = raw.replace("\\", "/").rpartition("/")[2]
     if not (name.isascii() and _HARMLESS.fullmatch(name)):
@@ -58,7 +59,7 @@ def clean_filename(raw: str, limit_bytes: int) -> str | None:
 
 
 def _trimmed(name: str) -> str:
-    """Without white space and dots at both ends."""
-    while name != (name := name.strip().strip(".")):
+    """Without white space and dots at both ends, and without colons, which name streams and drives, before it."""
+    while name != (name := name.strip().strip(".").lstrip(":")):
         pass
     return name

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MimeLimits:
-    """Limits within one message; each breach has its defect, none is an error.
+    """Limits within one message; each breach has its defect, and none but that of `cpu_s` is an error.
 
-    Counts unless the name ends in `_bytes` (octets; of UTF-8 where the value is text).
+    Counts unless the name ends in `_bytes` (octets; of UTF-8 where the value is text) or `_s` (seconds).
 
     Args:
         depth: containers (multipart and message/rfc822) within each other; the deeper part is one opaque attachment.
@@ -33,6 +33,7 @@ class MimeLimits:
         filename_raw_bytes: a filename as sent; the rest is cut.
         charset_sample_bytes: how much of a text of unknown charset is looked at to guess it.
         defects: defects reported; a last one says that there were more.
+        cpu_s: CPU of the thread that reads one message; a message that takes more can't be processed.
     """
 
     depth: int = 50
@@ -52,3 +53,4 @@ class MimeLimits:
     filename_raw_bytes: int = 4096
     charset_sample_bytes: int = 4096
     defects: int = 100
+    cpu_s: float = 8

@@ -14,8 +14,10 @@ from ingest.mime.decoders import known
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.filenames import filename_of
+from ingest.mime.labels import label_of
 from ingest.mime.limits import MimeLimits
 from ingest.mime.parameters import EMPTY, parse_parameters, without_comments
+from ingest.models import Label
 
 _TYPE = re.compile(r"[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}/[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}(?=\s|$)")
 _TOKEN = re.compile(r"[\s\"']*([!#-'*+\-.0-9A-Z^-~]{1,64})")
@@ -26,7 +28,10 @@ _FIELDS = frozenset({"content-type", "content-disposition", "content-transfer-en
 
 
 class PartHeader(NamedTuple):
-    """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none."""
+    """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none.
+
+    `flowed`: whether a text's lines flow (RFC 3676), and `delsp`: whether their last spaces are none of its own.
+    """
 
     content_type: str
     charset: str | None
@@ -35,6 +40,9 @@ class PartHeader(NamedTuple):
     content_id: str | None
     encoding: str
     boundary: str
+    label: Label | None = None
+    flowed: bool = False
+    delsp: bool = False
 
 
 def part_header(
@@ -84,14 +92,19 @@ def read_part_header(
         log.note(DefectCode.TOO_MANY_PARAMETERS, part)
     charset = parameters.parameters.get("charset", "").strip("\"' \t")
     content_id = first.get("content-id", "").strip()
+    filename = filename_of(disposition_parameters, parameters, limits)
+    flowed = content_type == "text/plain" and parameters.parameters.get("format", "").lower() == "flowed"
     return PartHeader(
         content_type=content_type,
         charset=charset[:_CHARSET_CHARS] or None,
         disposition=disposition[1] if disposition else None,
-        filename=filename_of(disposition_parameters, parameters, limits),
+        filename=filename,
         content_id=content_id[:_CONTENT_ID_CHARS] or None,
         encoding=_encoding(first.get("content-transfer-encoding"), log, part),
         boundary=parameters.parameters.get("boundary", ""),
+        label=label_of(content_type, parameters.parameters, filename),
+        flowed=flowed,
+        delsp=flowed and parameters.parameters.get("delsp", "").lower() == "yes",
     )
 
 

@@ -1,7 +1,7 @@
 """Reads one message into what an event needs.
 
 Rules of this file:
-- `read_message` never raises; cost is linear in the buffer's size; attachments stay spans over the buffer.
+- `read_message` raises nothing but its deadline; cost is linear in the buffer's size; attachments stay spans over it.
 """
 
 from __future__ import annotations
@@ -9,41 +9,56 @@ from __future__ import annotations
 import mmap
 
 from ingest.mime.bodies import read_body
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectLog
 from ingest.mime.envelope import build_envelope
 from ingest.mime.filenames import clean_filename
+from ingest.mime.flowed import unflowed
+from ingest.mime.labels import label_of_content, label_of_text
 from ingest.mime.limits import MimeLimits
 from ingest.mime.octets import octets
 from ingest.mime.structure import Leaf, Structure
-from ingest.models import ParsedMessage, Part
+from ingest.models import Body, Label, ParsedMessage, Part
 
 
-def read_message(buffer: memoryview | bytes | mmap.mmap, limits: MimeLimits) -> ParsedMessage:
+def read_message(
+    buffer: memoryview | bytes | mmap.mmap, limits: MimeLimits, deadline: Deadline | None = None
+) -> ParsedMessage:
     """Envelope, text, html, attachments and defects of a whole message (RFC 5322, RFC 2045-2049).
 
     An attachment is every leaf that did not become text or html, but not the unnamed text within a forwarded message:
-    that lies in its message/rfc822, which is an attachment itself.
+    that lies in its message/rfc822, which is an attachment itself. MessageUnprocessable when the deadline is over.
     """
     with octets(buffer) as view:
         log = DefectLog(limits)
-        structure = Structure(view, limits, log)
+        structure = Structure(view, limits, log, deadline)
         envelope = build_envelope(structure.fields, limits, log)
         text, html = structure.text, structure.html
-        return ParsedMessage(
-            envelope=envelope,
-            text=read_body(view, _part(text, limits), limits, log) if text else None,
-            html=read_body(view, _part(html, limits), limits, log) if html else None,
-            attachments=tuple(
-                _part(leaf, limits)
+        plain = read_body(view, _part(view, text, limits), limits, log) if text else None
+        if plain is not None and text is not None and text.header.flowed:
+            plain = Body(unflowed(plain.content, delsp=text.header.delsp), plain.truncated, plain.charset)
+        attachments = tuple(
+            [
+                _part(view, leaf, limits)
                 for leaf in structure.leaves
                 if leaf is not text and leaf is not html and leaf.is_listed
-            ),
+            ]
+        )
+        labels = structure.labels | {part.label for part in attachments}
+        if plain is not None:
+            labels.add(label_of_text(plain.content))
+        return ParsedMessage(
+            envelope=envelope,
+            text=plain,
+            html=read_body(view, _part(view, html, limits), limits, log) if html else None,
+            attachments=attachments,
             defects=log.found(),
             header_end=structure.header_end,
+            labels=tuple([label for label in Label if label in labels]),
         )
 
 
-def _part(leaf: Leaf, limits: MimeLimits) -> Part:
+def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:
     header = leaf.header
     raw = header.filename
     return Part(
@@ -58,4 +73,5 @@ def _part(leaf: Leaf, limits: MimeLimits) -> Part:
         encoding=header.encoding,
         start=leaf.start,
         end=leaf.end,
+        label=header.label or label_of_content(view, header.content_type, header.encoding, (leaf.start, leaf.end)),
     )

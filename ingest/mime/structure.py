@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import re
 
+from ingest.mime.deadline import Deadline
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
+from ingest.mime.labels import label_within
 from ingest.mime.limits import MimeLimits
-from ingest.mime.octets import whole
+from ingest.mime.octets import empty_line, whole
 from ingest.mime.partheader import PartHeader, part_header, read_part_header
+from ingest.models import Label
 
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
 _MESSAGES = frozenset({"message/rfc822", "message/global"})
 _NO_FIELDS = Fields([], {}, [], 0)
@@ -32,6 +34,10 @@ class Leaf:
 
     def __init__(self, number: str, parent: str | None, header: PartHeader, start: int) -> None:
         self.number, self.parent, self.header, self.start, self.end = number, parent, header, start, start
+
+    def close(self, end: int) -> None:
+        """Its content ends there. Where a delimiter ends the header itself, no content is left."""
+        self.start, self.end = min(self.start, end), end
 
     @property
     def is_body(self) -> bool:
@@ -74,12 +80,16 @@ class _Container:
 
 
 class Structure:
-    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance."""
+    """Walks a message on construction. `fields` is the top header, `leaves` are in order of appearance.
 
-    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog) -> None:
+    `labels` are those of all parts, multiparts among them.
+    """
+
+    def __init__(self, view: memoryview, limits: MimeLimits, log: DefectLog, deadline: Deadline | None = None) -> None:
         self._view, self._limits, self._log = whole(view), limits, log
+        self._deadline = deadline
         self._end = len(view)
-        self._scan = DelimiterScan(view, limits.boundary_bytes)
+        self._scan = DelimiterScan(view, limits.boundary_bytes, deadline)
         self._stack: list[_Container] = []
         self._boundaries: dict[bytes, int] = {}
         self._leaf: Leaf | None = None
@@ -91,6 +101,7 @@ class Structure:
         self.fields = _NO_FIELDS
         self.header_end = 0
         self.leaves: list[Leaf] = []
+        self.labels: set[Label] = set()
         self._walk()
 
     @property
@@ -125,10 +136,18 @@ class Structure:
             container = self._stack[-1] if self._stack else None
             number, prefix, parent = self._place(container)
             self._parts += 1
+            if self._deadline:
+                self._deadline.step()
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
             where = None if top else number
             header, start, scan_on = self._header(at, where, digest=container is not None and container.digest)
+            label = header.label or label_within(
+                container.leaf.header.label if container else None, header.content_type
+            )
+            if label is not None:
+                self.labels.add(label)
+                header = header._replace(label=label)
             leaf = Leaf(number, parent, header, start)
             kind = header.content_type
             if kind.startswith("multipart/"):
@@ -164,8 +183,7 @@ class Structure:
             return part_header(b"", self._limits, self._log, where, digest=digest)[0], end, end
         line_feed = max(at - 1, 0)
         if self._empty_line[0] < line_feed:
-            empty = _EMPTY_LINE.search(view, line_feed)
-            self._empty_line = empty.span() if empty else (end, end)
+            self._empty_line = empty_line(view, line_feed) or (end, end)
         header_end, start = min(self._empty_line[0] + 1, end), self._empty_line[1]
         scan_on = start - 1
         block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])
@@ -231,13 +249,13 @@ class Structure:
     def _close(self, depth: int, end: int) -> None:
         """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
         if self._leaf is not None:
-            self._leaf.end = max(self._leaf.start, end)
+            self._leaf.close(end)
             self._offer(self._leaf)
             self._leaf = None
         while len(self._stack) > depth:
             container = self._stack.pop()
             leaf = container.leaf
-            leaf.end = max(leaf.start, end)
+            leaf.close(end)
             if leaf.header.content_type in _MESSAGES:
                 self._messages -= 1
                 continue

@@ -99,6 +99,17 @@ class ObjectStore(Protocol):
         """The address an event carries: s3://bucket/key or file:///path."""
         ...
 
+    def key_of(self, url: str) -> str | None:
+        """The key behind such an address; None for what is no address within this store."""
+        ...
+
+    def link(self, key: str, seconds: int, *, filename: str) -> str | None:
+        """A URL from which anybody may download it for so long, under that name (ASCII, no quotes).
+
+        Nothing is asked: it is made for what is not there, too. None where the store has no such links.
+        """
+        ...
+
     def ping(self) -> None:
         """Raise what is wrong (unreachable, bucket missing, wrong secret, not writable)."""
         ...

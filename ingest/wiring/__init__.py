@@ -40,6 +40,7 @@ from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer
 from ingest.retry import Steps
+from ingest.scanning import Scanning
 from ingest.schedule import Cadence
 from ingest.settings import Settings
 from ingest.visit import VisitLimits
@@ -51,6 +52,10 @@ _ISOLATED = {
     "storage_url",
     "store_connect_timeout_s",
     "store_read_timeout_s",
+    "s3_encryption",
+    "s3_kms_key_id",
+    "s3_storage_class",
+    "s3_tags",
     "data_dir",
     "spool_memory_bytes",
     "mime",
@@ -101,7 +106,20 @@ class Services(StateServices):
             mime_limits=self.settings.mime,
             event_max_bytes=self.settings.event_max_bytes,
             steps=self.steps,
+            scanning=self.scanning,
             uploads_at_once=self.settings.uploads_at_once,
+        )
+
+    @once
+    def scanning(self) -> Scanning | None:
+        settings = self.settings
+        if self.scanner is None:
+            return None
+        return Scanning(
+            self.scanner,
+            steps=self.steps,
+            quarantines=settings.scan_infected == "quarantine",
+            waits=settings.scan_unavailable == "wait",
         )
 
     @once

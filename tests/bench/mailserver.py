@@ -19,6 +19,7 @@ from pathlib import Path
 import trustme
 from ownprocess import OwnProcess
 from sample_mail import small_message
+from shapes import SHAPES
 
 from ingest.simulator.behaviour import Behaviour
 from ingest.simulator.maildrop import Maildrop
@@ -31,7 +32,10 @@ _LINE_OCTETS = 57  # of content in a base64 line of 76
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """So many messages of one kind: `tiny` (headers only), `text` (4 KB), or `attachment` with so many octets in it."""
+    """So many messages of one kind: `tiny` (headers only), `text` (4 KB), or `attachment` with so many octets in it.
+
+    Or one of `shapes`, of so many octets.
+    """
 
     kind: str
     count: int
@@ -85,6 +89,8 @@ def message(mail: Mail, number: int) -> bytes:
         return f"From: a@example.com\r\nSubject: {number}\r\n\r\n".encode()
     if mail.kind == "text":
         return small_message(number, shape="text")
+    if mail.kind in SHAPES:
+        return SHAPES[mail.kind](mail.attachment_bytes)
     head = (
         f"From: Jane Example <jane@example.com>\r\nTo: billing@example.net\r\nSubject: Scan {number}\r\n"
         f"Date: Mon, 03 Mar 2025 10:00:00 +0000\r\nMessage-ID: <{number}@example.com>\r\nMIME-Version: 1.0\r\n"

@@ -27,6 +27,8 @@ _ADAPTERS = {
     "tls": "tls",
     "tls_sessions": "tls",
     "directory_store": "store",
+    "s3_client": "store",
+    "s3_errors": "store",
     "s3_store": "store",
     "spool": "spool",
     "telemetry": "telemetry",

@@ -6,6 +6,8 @@ import errno
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +135,93 @@ def test_what_the_disk_says_is_told_and_leaves_nothing(
     with pytest.raises(error, match=what):
         put(store, b"hello", key="k", uidl="1")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_no_link_leads_out_of_the_root(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    (outside / "billing").mkdir(parents=True)
+    (outside / "billing" / "k").write_bytes(b"secret")
+    (root / "raw").symlink_to(outside)
+    store = DirectoryStore(root)
+    uses: list[Callable[[], object]] = [
+        lambda: put(store, b"hello", key="raw/billing/new"),
+        lambda: put(store, b"secret", key="raw/billing/k"),
+        lambda: store.head("raw/billing/k"),
+        lambda: store.open("raw/billing/k"),
+    ]
+    for use in uses:
+        with pytest.raises(StoreRefused, match="raw is no directory"):
+            use()
+    assert list(store.keys("")) == []
+    assert [path.name for path in outside.rglob("*")] == ["billing", "k"]
+
+
+def test_a_link_in_an_objects_place_is_replaced_and_never_read(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "raw").mkdir(parents=True)
+    outside.write_bytes(b"hello")
+    (root / "raw" / "k").symlink_to(outside)
+    store = DirectoryStore(root)
+    with pytest.raises(StoreRefused):
+        store.open("raw/k")
+    assert store.head("raw/k") is None
+    assert not put(store, b"hello", key="raw/k").existed
+    assert not (root / "raw" / "k").is_symlink()
+    assert outside.read_bytes() == b"hello"
+
+
+def test_a_root_that_is_a_link_itself_is_a_root(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to(tmp_path / "disk")
+    store = DirectoryStore(tmp_path / "root")
+    put(store, b"hello", key="raw/k")
+    with store.open("raw/k") as reader:
+        assert reader.read() == b"hello"
+
+
+def test_a_file_in_a_directorys_place_is_refused(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    put(store, b"hello", key="raw/k")
+    with pytest.raises(StoreRefused, match="k is no directory"):
+        put(store, b"other", key="raw/k/x")
+    with store.open("raw/k") as reader:
+        assert reader.read() == b"hello"
+
+
+def test_objects_are_for_owner_and_group_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        put(DirectoryStore(tmp_path), b"hello", key="raw/k", uidl="1")
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {".tmp": 0o750, "raw": 0o750, "raw/k": 0o640, "raw/k.json": 0o640}
+
+
+def test_what_can_grow_no_further_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a disk that takes a part of a body: real, and needs no root."""
+    script = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from objects import put\n"
+        "from ingest.adapters.directory_store import DirectoryStore\n"
+        "from ingest.errors import StoreRefused\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
+        "store = DirectoryStore(Path(sys.argv[1]))\n"
+        "put(store, b'small', key='raw/small')\n"
+        "try:\n"
+        "    put(store, bytes(1_000_000), key='raw/large', uidl='1')\n"
+        "except StoreRefused as refusal:\n"
+        "    print(refusal)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert "File too large" in done.stdout
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["raw/small"]

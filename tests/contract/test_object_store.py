@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
+import urllib3
 from objects import Generated, Store, key_of, put, s3_store
 
 from ingest import ports
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.memory_store import MemoryStore
+from ingest.adapters.s3_store import S3Store
 from ingest.errors import StoreRefused, StoreUnavailable
 
 METADATA = {"account": "billing", "uidl": "a%20b%25", "subject": "Größe 1 €", "event-id": "0" * 32}
@@ -187,6 +190,53 @@ def test_of_racing_puts_one_makes_the_object_and_all_succeed(store: Store) -> No
     assert sorted(existed) == [False] + [True] * 7
     with store.open(key_of(content)) as reader:
         assert reader.read() == content
+
+
+def test_a_url_leads_back_to_its_key(store: Store) -> None:
+    for key in (key_of(b"hello"), "attachments/billing/2c/2cf2"):
+        assert store.key_of(store.url(key)) == key
+
+
+@pytest.mark.parametrize(
+    "url", ["", "raw/k", "https://mail/raw/k", "s3://other/raw/k", "file:///etc/passwd", "s3://", "x"]
+)
+def test_what_is_no_url_of_this_store_has_no_key(store: Store, url: str) -> None:
+    assert store.key_of(url) is None
+    inside = store.url("raw/k")
+    assert store.key_of(inside.removesuffix("raw/k")) is None
+    assert store.key_of(f"{inside.removesuffix('/raw/k')}-beside/raw/k") is None
+
+
+def test_a_link_downloads_the_object_without_credentials_or_the_store_has_none(store: Store) -> None:
+    content = os.urandom(100_000)
+    put(store, content, uidl="1")
+    link = store.link(key_of(content), 60, filename="2cf2.eml")
+    if not isinstance(store, S3Store):
+        assert link is None
+        return
+    assert link is not None
+    answer = urllib3.request("GET", link)
+    assert (answer.status, answer.data) == (200, content)
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="2cf2.eml"'
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link, "the older kind is refused by KMS and by newer regions"
+    assert urllib3.request("GET", link.replace("X-Amz-Expires=60", "X-Amz-Expires=90")).status == 403
+    assert urllib3.request("PUT", link, body=b"other").status == 403
+    with store.open(key_of(content)) as reader:
+        assert reader.read() == content
+
+
+def test_a_link_that_has_run_out_is_refused(s3_store_url: str) -> None:
+    store = s3_store(s3_store_url)
+    put(store, b"hello")
+    link = store.link(key_of(b"hello"), 1, filename="x.eml")
+    assert link is not None
+    answer = urllib3.request("GET", link)
+    end = time.monotonic() + 20
+    while answer.status == 200 and time.monotonic() < end:
+        time.sleep(0.2)
+        answer = urllib3.request("GET", link)
+    assert (answer.status, answer.data == b"hello") == (403, False)
+    store.close()
 
 
 def test_a_store_that_works_answers_a_ping(store: Store) -> None:

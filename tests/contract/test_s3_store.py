@@ -8,6 +8,7 @@ import io
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,8 @@ from conftest import available
 from objects import key_of, put, s3_store
 from servers.seaweed import SeaweedServer
 
-from ingest.adapters.s3_store import S3Store, s3_client
+from ingest.adapters.s3_client import s3_client
+from ingest.adapters.s3_store import AtRest, S3Store
 from ingest.errors import ConfigurationError, LeaseLost, Retry, StoreRefused, StoreUnavailable
 
 
@@ -144,7 +146,8 @@ class _Scripted(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(dict(self.headers))
         status, code, headers = self.server.script.pop(0)
-        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+        said = headers.get("said", "no")
+        body = f"<Error><Code>{code}</Code><Message>{said}</Message></Error>".encode() if code else b""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -171,7 +174,7 @@ class _ScriptedServer(ThreadingHTTPServer):
 
 @contextmanager
 def answering(
-    monkeypatch: pytest.MonkeyPatch, *script: tuple[int, str, dict[str, str]]
+    monkeypatch: pytest.MonkeyPatch, *script: tuple[int, str, dict[str, str]], at_rest: AtRest | None = None
 ) -> Iterator[tuple[S3Store, list[dict[str, str]]]]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SK")
@@ -179,7 +182,7 @@ def answering(
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
-        store = s3_store("s3://mail/p")
+        store = s3_store("s3://mail/p", at_rest=at_rest)
         try:
             yield store, server.seen
         finally:
@@ -196,6 +199,32 @@ def test_a_store_without_conditions_is_asked_for_them_once(monkeypatch: pytest.M
         assert not put(store, b"hello").existed
         assert not put(store, b"hello").existed
     assert [headers.get("If-None-Match") for headers in seen] == ["*", None, None]
+
+
+def test_several_puts_at_once_into_a_store_without_conditions_all_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals, together = 4, threading.Barrier(4)
+
+    class Waiting(io.BytesIO):
+        """Sets out together with the others, before any answer has come."""
+
+        waited = False
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not self.waited:
+                self.waited = True
+                together.wait(10)
+            return super().read(size)
+
+    def one(number: int) -> bool:
+        digest = hashlib.sha256(b"hello").digest()
+        return store.put(
+            f"raw/{number}", Waiting(b"hello"), size=5, sha256=digest, content_type="a/b", metadata={}
+        ).existed
+
+    script = [(501, "NotImplemented", {})] * refusals
+    with answering(monkeypatch, *script, OK, OK, OK, OK) as (store, seen), ThreadPoolExecutor(refusals) as pool:
+        assert list(pool.map(one, range(refusals))) == [False] * refusals
+    assert sorted(str(headers.get("If-None-Match")) for headers in seen) == ["*"] * refusals + ["None"] * refusals
 
 
 def test_two_writers_in_conflict_are_a_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,17 +254,34 @@ def test_a_full_store_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch
         put(store, b"hello")
 
 
-def test_the_bodys_own_hash_is_signed_until_the_store_shows_that_it_checks_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_known_sha256_is_signed_as_the_payloads_and_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     hello = hashlib.sha256(b"hello")
-    checked = (200, "", {"x-amz-checksum-sha256": base64.b64encode(hello.digest()).decode()})
-    with answering(monkeypatch, OK, checked, OK, OK) as (store, seen):
-        for _ in range(4):
+    with answering(monkeypatch, OK, OK) as (store, seen):
+        for _ in range(2):
             put(store, b"hello")
-    signed = [headers["X-Amz-Content-SHA256"] for headers in seen]
-    assert signed == [hello.hexdigest(), hello.hexdigest(), "UNSIGNED-PAYLOAD", hello.hexdigest()]
-    assert all("x-amz-checksum-sha256" in headers["Authorization"] for headers in seen)
+    for headers in seen:
+        assert headers["X-Amz-Content-SHA256"] == hello.hexdigest()
+        assert base64.b64decode(headers["x-amz-checksum-sha256"]) == hello.digest()
+        signed = headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        assert {"x-amz-content-sha256", "x-amz-checksum-sha256", "if-none-match"} <= set(signed)
+
+
+def test_a_large_body_is_read_once(s3_store_url: str) -> None:
+    """Not for a hash before it is sent, nor for a copy."""
+    size, reads = 8 << 20, []
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            reads.append(len(octets := super().read(size)))
+            return octets
+
+    content = bytes(size)
+    store = s3_store(s3_store_url)
+    digest = hashlib.sha256(content).digest()
+    store.put("raw/k", Counted(content), size=size, sha256=digest, content_type="a/b", metadata={})
+    assert sum(reads) == size
+    assert max(reads) <= 1 << 20
+    store.close()
 
 
 class _Lost(io.RawIOBase):

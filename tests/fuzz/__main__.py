@@ -1,4 +1,4 @@
-"""`python -m fuzz`: each target a share of the time, from the transcripts and the kept corpus. Exit 1 on any finding.
+"""`python -m fuzz`: each target a share of the time, from its seeds and the kept corpus. Exit 1 on any finding.
 
 Rules of this room:
 - What a run finds lies in build/fuzz: inputs that reached something new, findings, libFuzzer's own words.
@@ -49,7 +49,7 @@ class Outcome:
 @click.option("--target", "names", multiple=True, type=click.Choice(list(TARGETS)), help="Only this one; repeatable.")
 @click.option("--keep", is_flag=True, help="Then write the kept corpus anew.")
 def main(cases: tuple[Path, ...], seconds: int, names: tuple[str, ...], keep: bool) -> None:
-    """Fuzz the POP3 client; with CASES, run these inputs and nothing else."""
+    """Fuzz the POP3 client and the MIME reader; with CASES, run these inputs and nothing else."""
     targets = [TARGETS[name] for name in names or TARGETS]
     if cases:
         sys.exit(_repeat(targets, cases))
@@ -86,7 +86,7 @@ def fuzz(target: Target, seconds: int) -> Outcome:
         str(corpus),
         f"-max_total_time={seconds}",
         f"-artifact_prefix={findings}/",
-        f"-dict={Path(__file__).with_name('pop3.dict')}",
+        f"-dict={target.words()}",
         "-timeout=10",
         "-print_final_stats=1",
     )
@@ -121,7 +121,7 @@ def _engine(target: Target, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def _fewest(target: Target) -> set[bytes]:
-    """The fewest inputs that reach all that the corpus reaches, beside what the transcripts give."""
+    """The fewest inputs that reach all that the corpus reaches, beside the seeds."""
     fewest = BUILD / target.name / "fewest"
     fewest.mkdir(exist_ok=True)
     for path in fewest.iterdir():

@@ -10,19 +10,19 @@ from pathlib import Path
 _TOKEN = re.compile(r'^"(.*)"$', re.MULTILINE)
 
 
-def tokens() -> list[bytes]:
-    """The words of the dictionary."""
-    text = Path(__file__).with_name("pop3.dict").read_text("ascii")
+def tokens(dictionary: Path) -> list[bytes]:
+    """The words of a dictionary."""
+    text = dictionary.read_text("ascii")
     return [token.encode("ascii").decode("unicode_escape").encode("latin-1") for token in _TOKEN.findall(text)]
 
 
 class Mutator:
-    """Args: rng: decides everything; cases: what is mutated; most_bytes: of what comes of it."""
+    """Args: rng: decides everything; cases: what is mutated; words: and what with; most_bytes: of what comes of it."""
 
-    def __init__(self, rng: random.Random, cases: Sequence[bytes], most_bytes: int) -> None:
+    def __init__(self, rng: random.Random, cases: Sequence[bytes], words: Sequence[bytes], most_bytes: int) -> None:
         self._rng = rng
         self._cases = cases
-        self._tokens = tokens()
+        self._words = words
         self._most_bytes = most_bytes
 
     def __call__(self) -> bytes:
@@ -38,7 +38,7 @@ class Mutator:
         rng = self._rng
         match rng.randrange(5):
             case 0:
-                return rng.choice(self._tokens)
+                return rng.choice(self._words)
             case 1:
                 return rng.randbytes(rng.randrange(1, 4))
             case 2:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from pop3_reference import Body
 from transcripts import Transcript, load_all, play
 
-from fuzz import connection, listing, replies, session
+from fuzz import connection, events, filenames, headers, listing, mail, reader, replies, session
 from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, score
 from ingest.pop3.connection import Command, Greeting, Reply
 
+_KEPT_BYTES = 64 * 1024
 KEPT = Path(__file__).parents[1] / "corpus" / "fuzz"
 
 
@@ -24,19 +26,23 @@ class Target:
         name: of the target.
         run: raises for a finding.
         most_bytes: of an input.
-        seed: the inputs that a transcript gives.
-        more: inputs that are no transcript's.
+        starts: gives the inputs that every run starts from.
+        dictionary: of the words that inputs are made of, a file of this directory.
     """
 
     name: str
     run: Callable[[bytes], None]
     most_bytes: int
-    seed: Callable[[Transcript], Iterator[bytes]]
-    more: Sequence[bytes] = ()
+    starts: Callable[[], Iterable[bytes]]
+    dictionary: str = "mime.dict"
 
     def seeds(self) -> set[bytes]:
-        """What every run starts from."""
-        return {case[: self.most_bytes] for transcript in load_all() for case in self.seed(transcript)} | {*self.more}
+        """What every run starts from, where it is not too long: what is cut would be another message."""
+        return {case for case in self.starts() if len(case) <= self.most_bytes}
+
+    def words(self) -> Path:
+        """The dictionary."""
+        return Path(__file__).with_name(self.dictionary)
 
     def kept(self) -> list[bytes]:
         """Inputs that earlier runs found worth keeping; in their file a line each, in Python's escapes."""
@@ -45,10 +51,12 @@ class Target:
         return [line.encode("ascii").decode("unicode_escape").encode("latin-1") for line in lines]
 
     def keep(self, cases: set[bytes]) -> Path:
-        """Write the kept inputs anew."""
-        lines = [case.decode("latin-1").encode("unicode_escape").decode("ascii") for case in cases]
+        """Write the kept inputs anew, the shortest first, up to `_KEPT_BYTES`."""
+        lines = [case.decode("latin-1").encode("unicode_escape").decode("ascii") + "\n" for case in cases]
+        lines.sort(key=lambda line: (len(line), line))
+        ends = accumulate(map(len, lines))
         path = KEPT / f"{self.name}.txt"
-        path.write_text("".join(f"{line}\n" for line in sorted(lines, key=lambda line: (len(line), line))), "ascii")
+        path.write_text("".join(line for line, end in zip(lines, ends, strict=True) if end <= _KEPT_BYTES), "ascii")
         return path
 
 
@@ -89,12 +97,21 @@ def _replies_seeds(transcript: Transcript) -> Iterator[bytes]:
                 yield bytes([list(Command).index(command) + len(Command)]) + text
 
 
+def _from(seed: Callable[[Transcript], Iterator[bytes]], more: Iterable[bytes] = ()) -> Callable[[], Iterable[bytes]]:
+    """What the transcripts of POP3 sessions give, and more."""
+    return lambda: [*(case for transcript in load_all() for case in seed(transcript)), *more]
+
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target("connection", connection.run, 2048, _connection_seeds),
-        Target("session", session.run, 4096, _session_seeds, tuple(session.scripted())),
-        Target("listing", listing.run, 512, _listing_seeds),
-        Target("replies", replies.run, 512, _replies_seeds),
+        Target("connection", connection.run, 2048, _from(_connection_seeds), "pop3.dict"),
+        Target("session", session.run, 4096, _from(_session_seeds, session.scripted()), "pop3.dict"),
+        Target("listing", listing.run, 512, _from(_listing_seeds), "pop3.dict"),
+        Target("replies", replies.run, 512, _from(_replies_seeds), "pop3.dict"),
+        Target("reader", reader.run, 4096, mail.messages),
+        Target("headers", headers.run, 2048, mail.heads),
+        Target("filenames", filenames.run, 512, filenames.seeds),
+        Target("events", events.run, 4096, lambda: [*mail.messages(), *mail.heads()]),
     )
 }

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from collections.abc import Callable
+import re
+from email.utils import getaddresses
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from fuzz import headers
 from fuzz.__main__ import main
 from fuzz.mutate import Mutator, tokens
 from fuzz.score import pieces, score
 from fuzz.targets import TARGETS, Target
+from ingest.events import build
+from ingest.mime import delimiters, filenames, words
+from ingest.mime.limits import MimeLimits
+from ingest.mime.structure import Leaf
+from ingest.models import Address
 from ingest.pop3.connection import Connection
 from ingest.pop3.exchange import Exchange
 from ingest.pop3.listing import NumberedLines
@@ -21,10 +28,19 @@ from ingest.pop3.replies import Cleaner
 
 EACH = pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
 MUTATIONS = 4000
+MUTATIONS_OF_MAIL = 1000  # each is read five times over
 
 
 def cases(target: Target) -> list[bytes]:
     return sorted({*target.seeds(), *target.kept()})
+
+
+def mutator(target: Target) -> Mutator:
+    return Mutator(random.Random(4), cases(target), tokens(target.words()), target.most_bytes)
+
+
+def mutations(target: Target) -> int:
+    return MUTATIONS if target.dictionary == "pop3.dict" else MUTATIONS_OF_MAIL
 
 
 @EACH
@@ -36,8 +52,8 @@ def test_the_kept_corpus_and_the_transcripts_find_nothing(target: Target) -> Non
 
 @EACH
 def test_some_thousand_mutations_find_nothing(target: Target) -> None:
-    mutate = Mutator(random.Random(4), cases(target), target.most_bytes)
-    for _ in range(MUTATIONS):
+    mutate = mutator(target)
+    for _ in range(mutations(target)):
         target.run(mutate())
 
 
@@ -69,8 +85,20 @@ def shows_all(self: Cleaner, text: bytes) -> str:
     return text.decode("latin-1")
 
 
+def ends_before_it_begins(self: Leaf, end: int) -> None:
+    self.end = end
+
+
+def reads_as_the_standard_library_does(raw: str, limits: MimeLimits) -> tuple[tuple[Address, ...], None]:
+    return tuple(Address(name, address) for name, address in getaddresses([raw]) if address), None
+
+
+def drops_nothing(data: dict[str, object]) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
-    ("name", "where", "method", "bug"),
+    ("name", "where", "what", "bug"),
     [
         ("connection", Connection, "receive", unstuffs_twice),
         ("connection", Connection, "receive", forgets_where_it_was),
@@ -78,17 +106,24 @@ def shows_all(self: Cleaner, text: bytes) -> str:
         ("session", Exchange, "_patience_s", waits_for_ever),
         ("listing", NumberedLines, "feed", keeps_all),
         ("replies", Cleaner, "__call__", shows_all),
+        ("reader", delimiters, "_LOOKAHEAD_BYTES", 1),
+        ("reader", Leaf, "close", ends_before_it_begins),
+        ("headers", words, "_CONTROL", re.compile("\n")),
+        ("headers", headers, "parse_addresses", reads_as_the_standard_library_does),
+        ("filenames", filenames, "_UNWANTED", {"Cc", "Cs"}),
+        ("filenames", filenames, "_DEVICE", re.compile("con")),
+        ("events", build, "_drop_headers", drops_nothing),
     ],
 )
 def test_a_planted_bug_is_found(
-    name: str, where: type, method: str, bug: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+    name: str, where: object, what: str, bug: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = TARGETS[name]
-    mutate = Mutator(random.Random(4), cases(target), target.most_bytes)
-    monkeypatch.setattr(where, method, bug)
+    mutate = mutator(target)
+    monkeypatch.setattr(where, what, bug)
 
     def search() -> None:
-        for case in [*cases(target), *(mutate() for _ in range(MUTATIONS))]:
+        for case in [*cases(target), *(mutate() for _ in range(mutations(target)))]:
             target.run(case)
 
     with pytest.raises(AssertionError):
@@ -105,7 +140,7 @@ def test_a_kept_input_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.M
 
 def test_an_input_is_made_of_its_pieces() -> None:
     assert pieces(score([b"a", b"", b"b\x1ec"])) == [b"a", b"", b"bc"]
-    assert b"\r\n.\r\n" in tokens()
+    assert b"\r\n.\r\n" in tokens(TARGETS["session"].words())
 
 
 def test_without_atheris_make_fuzz_says_so_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,9 @@ def test_the_raw_filename_is_kept_beside_the_clean_one() -> None:
         ("com1 .tar.gz", "_com1 .tar.gz"),
         ("LPT\xb9", "_LPT\xb9"),
         ("con:x", "_con:x"),
+        ("c:evil.exe", "_c:evil.exe"),
+        ("::a", "a"),
+        ("Re: c:evil.exe", "Re: c:evil.exe"),
         ("\u200bcon", "_con"),
         (". con", "_con"),
         ("console.txt", "console.txt"),
@@ -93,3 +96,7 @@ def test_a_very_long_raw_name_is_cut() -> None:
     assert filename is not None
     assert raw is not None
     assert (len(filename), len(raw)) == (255, 4096)
+
+
+def test_a_word_that_holds_nothing_is_no_name() -> None:
+    assert names("Content-Disposition: attachment; filename==?utf-8?q??=") == (None, None)

@@ -187,6 +187,8 @@ def test_headers_beyond_a_limit_are_cut() -> None:
     long = "X: " + "é" * 50 + "\n\n"
     assert envelope(long, MimeLimits(header_bytes=9)).headers == (("X", "éééé"),)
     assert defects(long, MimeLimits(header_bytes=9)) == ["header_too_long"]
+    assert envelope(b"X: " + b"\xe9" * 9 + b"\n\n", MimeLimits(header_bytes=13)).headers == (("X", "éééééé"),)
+    assert envelope(b"X: a" + b"\0" * 9 + b"\n\n", MimeLimits(header_bytes=13)).headers == (("X", "a" + "\ufffd" * 4),)
     block = MimeLimits(header_block_bytes=20)
     assert envelope(many, block).headers == (("X-0", "v"), ("X-1", "v"))
     assert defects(many, block) == ["header_block_too_long"]

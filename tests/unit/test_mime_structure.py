@@ -283,3 +283,9 @@ def test_header_end_is_the_first_octet_of_the_body() -> None:
     assert read_message(b"\r\nbody", LIMITS).header_end == 2
     assert read_message(b"A: b\r\n", LIMITS).header_end == 6
     assert read_message(b"", LIMITS).header_end == 0
+
+
+def test_a_message_that_a_delimiter_ends_within_its_header_holds_an_empty_part() -> None:
+    message = read(multipart("mixed", "Content-Type: message/rfc822\n\nSubject: hi\nContent-Type: multipart/mixed"))
+    outer, inner = message.attachments
+    assert (inner.parent, inner.start, inner.end) == (outer.number, outer.end, outer.end)
