@@ -10,12 +10,13 @@ import hashlib
 import mmap
 import re
 
-from ingest.mime.octets import chunks, octets
+from ingest.mime.octets import chunks, empty_line, forward, octets
 
 _NAME = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:"
 _RUN = rb"(?:" + _NAME + rb"[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))++"
 _AT_START = re.compile(_RUN)
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_MAYBE = re.compile(rb"\n(?i:status|x-status|x-uid|x-keywords|x-imap|content-length)")
+_MAYBE_BYTES = 16
 _REWRITTEN = re.compile(rb"\n" + _RUN)
 
 
@@ -45,22 +46,27 @@ def identity_digest(buffer: memoryview | bytes | mmap.mmap, header_end: int, sha
 def unparsed_identity(buffer: memoryview | bytes | mmap.mmap, sha256: bytes) -> bytes:
     """The identity digest of a message that can't be parsed: its header block ends at the first empty line."""
     with octets(buffer) as view:
-        end = _EMPTY_LINE.search(view)
-        return identity_digest(view, end.start() + 1 if end else len(view), sha256)
+        found = empty_line(view, 0)
+        return identity_digest(view, found[0] + 1 if found else len(view), sha256)
 
 
 def stable_header(block: bytes) -> bytes:
     """A header block without the fields that mail stores rewrite."""
     kept, at = bytearray(), 0
-    for start, end in [*_spans(block, len(block)), (len(block), len(block))]:
+    for start, end in [*_spans(memoryview(block), len(block)), (len(block), len(block))]:
         kept += block[at:start]
         at = end
     return bytes(kept)
 
 
-def _spans(view: mmap.mmap | memoryview | bytes, header_end: int) -> list[tuple[int, int]]:
-    """Where those fields stand."""
+def _spans(view: memoryview, header_end: int) -> list[tuple[int, int]]:
+    """Where those fields stand. Headers are as long as senders like: pages are given back here, too."""
     first = _AT_START.match(view, 0, header_end)
     spans = [first.span()] if first else []
     at = first.end() - 1 if first else 0
-    return spans + [(found.start() + 1, found.end()) for found in _REWRITTEN.finditer(view, at, header_end)]
+    while maybe := forward(_MAYBE, view, at, header_end, _MAYBE_BYTES):
+        found = _REWRITTEN.match(view, maybe[0], header_end)
+        at = found.end() if found else maybe[1]
+        if found:
+            spans.append((found.start() + 1, at))
+    return spans

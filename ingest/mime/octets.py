@@ -8,9 +8,13 @@ Rules of this file:
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 
 CHUNK_BYTES = 128 * 1024
+_SEARCHED_BYTES = 1024 * 1024
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_EMPTY_LINE_BYTES = 3
 _MAPPED_AROUND_BYTES = 2 * 1024 * 1024  # asked for one page, the kernel maps up to a huge page around it
 
 
@@ -54,3 +58,22 @@ def chunks(view: memoryview, start: int, end: int) -> Iterator[bytes]:
     for at in range(start, end, CHUNK_BYTES):
         yield bytes(view[at : min(at + CHUNK_BYTES, end)])
         give_back(owner, at, min(at + CHUNK_BYTES, end))
+
+
+def forward(
+    pattern: re.Pattern[bytes], view: memoryview | bytes, at: int, end: int, longest_bytes: int
+) -> tuple[int, int] | None:
+    """The span of the first match in [at, end) of a pattern whose matches take at most `longest_bytes`."""
+    while at < end:
+        searched = at + _SEARCHED_BYTES
+        found = pattern.search(view, at, min(searched + longest_bytes - 1, end))
+        if found:
+            return found.span()
+        give_back(mapped(view) if isinstance(view, memoryview) else None, at, min(searched, end))
+        at = searched
+    return None
+
+
+def empty_line(view: memoryview | bytes, at: int) -> tuple[int, int] | None:
+    """The span of the first empty line from `at` on, together with the LF before it."""
+    return forward(_EMPTY_LINE, view, at, len(view), _EMPTY_LINE_BYTES)

@@ -17,11 +17,10 @@ from ingest.mime.delimiters import DelimiterScan
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.labels import label_within
 from ingest.mime.limits import MimeLimits
-from ingest.mime.octets import whole
+from ingest.mime.octets import empty_line, whole
 from ingest.mime.partheader import PartHeader, part_header, read_part_header
 from ingest.models import Label
 
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
 _MESSAGES = frozenset({"message/rfc822", "message/global"})
 _NO_FIELDS = Fields([], {}, [], 0)
@@ -184,8 +183,7 @@ class Structure:
             return part_header(b"", self._limits, self._log, where, digest=digest)[0], end, end
         line_feed = max(at - 1, 0)
         if self._empty_line[0] < line_feed:
-            empty = _EMPTY_LINE.search(view, line_feed)
-            self._empty_line = empty.span() if empty else (end, end)
+            self._empty_line = empty_line(view, line_feed) or (end, end)
         header_end, start = min(self._empty_line[0] + 1, end), self._empty_line[1]
         scan_on = start - 1
         block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])

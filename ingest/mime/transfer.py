@@ -17,6 +17,7 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _STRAY = bytes(octet for octet in range(256) if octet not in _ALPHABET + b"=")
 _PADS = re.compile(rb"=+")
 _QUANTUM = 4
+_CRLF_BYTES = 2
 _QUANTA_ENDED = 65_536  # by padding within one content: base64 that was joined from so many pieces is none
 _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with white space behind it) waits for more
 _QP_LOOSE_BREAK = re.compile(rb"=[ \t]{1,64}(?=\r?\n)")
@@ -72,7 +73,7 @@ def _whole_lines(data: bytes, end: int) -> bytes:
     """
     width = data.find(b"\n", 0, end) + 1
     count, over = divmod(end, width)
-    if not over and count > 1 and data[width - 1 : end : width] == b"\n" * count:
+    if width > _CRLF_BYTES and not over and count > 1 and data[width - 1 : end : width] == b"\n" * count:
         clean = bytearray(memoryview(data)[:end])
         del clean[width - 1 :: width]
         if clean[width - 2 :: width - 1] == b"\r" * count:

@@ -21,7 +21,6 @@ from ingest.retry import Steps
 MIXED = b"Content-Type: multipart/mixed; boundary=q\r\n\r\n"
 LARGE = {
     "parts": MIXED + b"--q\r\n\r\nx\r\n" * 1000,
-    "octets": MIXED + b"--q\r\n\r\n" + b"x" * (8 << 20),
     "lines of dashes": MIXED + b"--\n" * 100_000,
     "messages": MIXED + b"--q\r\nContent-Type: message/rfc822\r\n\r\nSubject: a\r\n\r\nb\r\n" * 100,
 }

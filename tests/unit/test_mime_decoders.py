@@ -175,3 +175,8 @@ def test_a_mapped_file_reads_like_bytes_and_can_be_closed_afterwards(tmp_path: P
 def test_a_span_beyond_the_buffer_is_clipped() -> None:
     assert b"".join(decoded(b"abc", part("7bit", 1, 99))) == b"bc"
     assert b"".join(decoded(b"abc", part("7bit", 7, 99))) == b""
+
+
+@pytest.mark.parametrize("lines", [b"\n\n", b"\n\n\n", b"\r\n\r\n"])
+def test_base64_of_hardly_more_than_line_ends_is_read(lines: bytes) -> None:
+    assert b"".join(base64_chunks([lines + b"YWJj\n"])) == b"abc"

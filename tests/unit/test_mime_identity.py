@@ -67,3 +67,16 @@ def test_a_header_that_breaks_off_in_such_a_field_is_read_to_its_end() -> None:
 
 def test_an_offset_beyond_the_message_is_clipped() -> None:
     assert identity_digest(b"Status: x\r\n", 999, b"") == hashlib.sha256(b"").digest()
+
+
+@pytest.mark.parametrize("before", [1 << 20, (1 << 20) - 1, (1 << 20) - 7, (1 << 20) + 1, 2 << 20])
+def test_fields_that_stores_rewrite_are_found_wherever_they_stand_in_a_long_header(before: int) -> None:
+    long = b"X: " + b"y" * (before - 5) + b"\r\n"
+    assert identity(long + b"Status: RO\r\nX-UID: 1\r\n\r\nbody") == identity(long + b"\r\nbody")
+    assert identity(long + b"X-Statues: RO\r\n\r\nbody") != identity(long + b"\r\nbody")
+
+
+@pytest.mark.parametrize("before", [1 << 20, (1 << 20) - 1, (1 << 20) - 2, (1 << 20) - 3])
+def test_the_empty_line_behind_a_long_header_is_found_wherever_it_stands(before: int) -> None:
+    raw = b"X: " + b"y" * (before - 3) + b"\r\n\r\nbody"
+    assert read_message(raw, MimeLimits()).header_end == len(raw) - 4
