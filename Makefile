@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.mailsluice-setup
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos simulate mutants fuzz check lint types imports locks deploy-files lock bench clean
+.PHONY: help setup demo test chaos simulate mutants fuzz fidelity check lint types imports locks deploy-files lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ mutants: setup ## plant a bug in each clause of the promise, and see the named t
 SECONDS ?= 600
 fuzz: setup ## made-up servers and mail against the POP3 client and the MIME reader, for SECONDS (TARGET=...)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+
+fidelity: setup ## the MIME reader beside `email` over real mail from packages; exit 1 on what is not listed (MAIL=folder)
+	@PYTHONPATH=tests $(BIN)/python -m fidelity $(if $(MAIL),"$(MAIL)")
 
 check: setup ## style, types, import rules, locks, deployment files; every fault at once
 	@$(MAKE) --keep-going lint types imports locks deploy-files

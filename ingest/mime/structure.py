@@ -24,6 +24,7 @@ from ingest.models import Label
 _FIRST_EMPTY_LINE = re.compile(rb"\r?\n")
 _MESSAGES = frozenset({"message/rfc822", "message/global"})
 _NO_FIELDS = Fields([], {}, [], 0)
+_BLANK_BYTES = 8
 _PLAIN, _HTML = "text/plain", "text/html"
 
 
@@ -276,14 +277,18 @@ class Structure:
     def _merge(self, offered: dict[str, tuple[Leaf, bool]]) -> None:
         """Bodies of a closed child go to its container: of alternatives the last counts, else the first.
 
-        Among alternatives, a text that only follows another body within its alternative (a footer) replaces nothing.
+        Among alternatives, a text that only follows another body within its alternative (a footer) replaces nothing,
+        nor does one without content (a placeholder).
         """
         container = self._stack[-1] if self._stack else None
         picks = container.picks if container else self._picks
         leading = not picks
         for kind, (leaf, first) in offered.items():
             if container is not None and container.alternative:
-                if first or kind not in picks:
+                if kind not in picks or (first and not self._is_blank(leaf)):
                     picks[kind] = (leaf, first)
             elif kind not in picks:
                 picks[kind] = (leaf, first and leading)
+
+    def _is_blank(self, leaf: Leaf) -> bool:
+        return leaf.end - leaf.start <= _BLANK_BYTES and not bytes(self._view[leaf.start : leaf.end]).strip()

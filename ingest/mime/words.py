@@ -16,7 +16,7 @@ from ingest.mime.charsets import decode_text
 from ingest.mime.transfer import base64_octets
 
 # Bounded repetition keeps a row of unclosed words linear.
-_WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})\?=")
+_WORD = re.compile(r"=\?([^?\s]{0,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})\?=")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]+")
 _CACHED_CHARS = 200
 

@@ -42,6 +42,11 @@ def read(raw: str) -> list[tuple[str, str]]:
         ("=?utf-8?q?J=C3=BCrgen?= =?utf-8?q?_Lee?= <a@x.org>", [("Jürgen Lee", "a@x.org")]),
         ('"=?utf-8?q?J=C3=BCrgen?=" <a@x.org>', [("Jürgen", "a@x.org")]),
         ("=?utf-8?q?Lee,_Ann?= <a@x.org>", [("Lee, Ann", "a@x.org")]),
+        ("=?utf-8?q?A?=<a@x.org>", [("A", "a@x.org")]),
+        ("A [B] < a@x.org >, ", [("A [B]", "a@x.org")]),
+        ("a@x.org (=?utf-8?q?J=C3=BCrgen?= Lee)", [("Jürgen Lee", "a@x.org")]),
+        ("g (c): A <a@x.org>, b@x.org;", [("A", "a@x.org"), ("", "b@x.org")]),
+        ('"alice@example.org" <bob@x.org>', [("alice@example.org", "bob@x.org")]),
         ("Jürgen <jürgen@bücher.example>", [("Jürgen", "jürgen@bücher.example")]),
     ],
 )

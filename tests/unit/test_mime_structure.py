@@ -80,6 +80,12 @@ def test_a_footer_within_an_alternative_does_not_replace_the_real_text() -> None
     assert message.text.content == "the text"
 
 
+def test_an_alternative_without_content_does_not_replace_the_real_text() -> None:
+    message = read(multipart("alternative", text_part("the text"), text_part("")))
+    assert message.text is not None
+    assert message.text.content == "the text"
+
+
 def test_html_inside_related_inside_alternative_is_found_and_its_image_is_an_attachment() -> None:
     image = "Content-Type: image/png\nContent-ID: <logo@x>\nContent-Transfer-Encoding: base64\n\nYWJj"
     related = multipart("related", text_part("<img>", "html"), image, boundary="r")
