@@ -27,10 +27,10 @@ from ingest import pipeline
 
 reader = pipeline.read_message
 
-def read_message(buffer, limits):
+def read_message(buffer, limits, deadline):
     if b"Subject: deadly" in bytes(buffer):
         {does}
-    return reader(buffer, limits)
+    return reader(buffer, limits, deadline)
 
 pipeline.read_message = read_message
 """
