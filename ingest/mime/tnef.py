@@ -22,8 +22,6 @@ from ingest.mime.octets import octets
 from ingest.mime.tnefstream import SIGNATURE, TITLE, Attachment, Stream
 from ingest.models import Label, Part
 
-_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
-_NAMES = frozenset({"winmail.dat", "win.dat"})
 _ENTRIES, _ENTRIES_A_PART = 4096, 128  # Outlook writes some 100 a message and 40 an attachment
 
 # Properties of an attachment (MS-OXPROPS, 2).
@@ -39,11 +37,6 @@ _IID_MESSAGE = bytes.fromhex("0703020000000000c000000000000046")
 _TYPE = re.compile(r"[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}/[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}")
 _TYPE_BYTES, _CONTENT_ID_BYTES, _CHARSET_BYTES = 255, 990, 64
 _OCTETS_A_CHARACTER = 4
-
-
-def is_tnef(part: Part) -> bool:
-    """Whether a part says that it is a winmail.dat, by its type or its name."""
-    return part.content_type in _TYPES or (part.filename or "").lower() in _NAMES
 
 
 def read_tnef(buffer: memoryview, number: str, limits: MimeLimits, log: DefectLog) -> tuple[Part, ...]:

@@ -145,7 +145,8 @@ class _Scripted(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(dict(self.headers))
-        status, code, headers = self.server.script.pop(0)
+        unknown = self.headers["If-None-Match"] is not None and not self.server.conditional
+        status, code, headers = NOT_IMPLEMENTED if unknown else self.server.script.pop(0)
         said = headers.get("said", "no")
         body = f"<Error><Code>{code}</Code><Message>{said}</Message></Error>".encode() if code else b""
         self.send_response(status)
@@ -170,15 +171,20 @@ class _ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Scripted)
         self.script = list(script)
         self.seen: list[dict[str, str]] = []
+        self.conditional = True
 
 
 @contextmanager
 def answering(
-    monkeypatch: pytest.MonkeyPatch, *script: tuple[int, str, dict[str, str]], at_rest: AtRest | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    *script: tuple[int, str, dict[str, str]],
+    at_rest: AtRest | None = None,
+    conditional: bool = True,
 ) -> Iterator[tuple[S3Store, list[dict[str, str]]]]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SK")
     with _ScriptedServer(*script) as server:
+        server.conditional = conditional
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
@@ -192,6 +198,7 @@ def answering(
 
 
 OK: tuple[int, str, dict[str, str]] = (200, "", {})
+NOT_IMPLEMENTED: tuple[int, str, dict[str, str]] = (501, "NotImplemented", {})
 
 
 def test_a_store_without_conditions_is_asked_for_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +209,7 @@ def test_a_store_without_conditions_is_asked_for_them_once(monkeypatch: pytest.M
 
 
 def test_several_puts_at_once_into_a_store_without_conditions_all_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals, together = 4, threading.Barrier(4)
+    writers, together = 4, threading.Barrier(4)
 
     class Waiting(io.BytesIO):
         """Sets out together with the others, before any answer has come."""
@@ -221,10 +228,12 @@ def test_several_puts_at_once_into_a_store_without_conditions_all_succeed(monkey
             f"raw/{number}", Waiting(b"hello"), size=5, sha256=digest, content_type="a/b", metadata={}
         ).existed
 
-    script = [(501, "NotImplemented", {})] * refusals
-    with answering(monkeypatch, *script, OK, OK, OK, OK) as (store, seen), ThreadPoolExecutor(refusals) as pool:
-        assert list(pool.map(one, range(refusals))) == [False] * refusals
-    assert sorted(str(headers.get("If-None-Match")) for headers in seen) == ["*"] * refusals + ["None"] * refusals
+    with (
+        answering(monkeypatch, *[OK] * writers, conditional=False) as (store, seen),
+        ThreadPoolExecutor(writers) as pool,
+    ):
+        assert list(pool.map(one, range(writers))) == [False] * writers
+    assert sorted(str(headers.get("If-None-Match")) for headers in seen) == ["*"] * writers + ["None"] * writers
 
 
 def test_two_writers_in_conflict_are_a_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

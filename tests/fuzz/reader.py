@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from unittest.mock import patch
 
-from ingest.mime import delimiters, octets
+from ingest.mime import decoders, delimiters, octets
 from ingest.mime.decoders import decoded
 from ingest.mime.defects import DefectCode
 from ingest.mime.limits import MimeLimits
@@ -42,7 +42,7 @@ def run(data: bytes) -> None:
         with _small_windows():
             assert read_message(data, limits) == message
             assert [b"".join(_chunks(data, message, at)) for at in range(len(message.attachments))] == contents
-    with _mapped(data) as buffer:
+    with _mapped(data) as buffer, _small_windows():
         assert read_message(buffer, limits) == message
         assert [b"".join(_chunks(buffer, message, at)) for at in range(len(message.attachments))] == contents
 
@@ -82,6 +82,7 @@ def _small_windows() -> Iterator[None]:
     """So that inputs cross many of their ends."""
     with (
         patch.object(octets, "CHUNK_BYTES", _WINDOW_BYTES),
+        patch.object(decoders, "CHUNK_BYTES", _WINDOW_BYTES),
         patch.multiple(delimiters, CHUNK_BYTES=_WINDOW_BYTES, _MISSES=2, _LINES_BYTES=5 * _WINDOW_BYTES, _HOPS=1),
     ):
         yield

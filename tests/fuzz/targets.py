@@ -10,7 +10,7 @@ from pathlib import Path
 from pop3_reference import Body
 from transcripts import Transcript, load_all, play
 
-from fuzz import connection, events, filenames, headers, listing, mail, reader, replies, session
+from fuzz import connection, events, filenames, headers, listing, mail, reader, replies, session, tnef
 from fuzz.score import ACROSS, ACT, COMMAND, GONE, RESPONSE, TLS, score
 from ingest.pop3.connection import Command, Greeting, Reply
 
@@ -112,6 +112,7 @@ TARGETS: Mapping[str, Target] = {
         Target("reader", reader.run, 4096, mail.messages),
         Target("headers", headers.run, 2048, mail.heads),
         Target("filenames", filenames.run, 512, filenames.seeds),
+        Target("tnef", tnef.run, tnef.MOST_BYTES, tnef.seeds),
         Target("events", events.run, 4096, lambda: [*mail.messages(), *mail.heads()]),
     )
 }

@@ -17,7 +17,7 @@ from fuzz.mutate import Mutator, tokens
 from fuzz.score import pieces, score
 from fuzz.targets import TARGETS, Target
 from ingest.events import build
-from ingest.mime import delimiters, filenames, words
+from ingest.mime import delimiters, filenames, tnef, words
 from ingest.mime.limits import MimeLimits
 from ingest.mime.structure import Leaf
 from ingest.models import Address
@@ -112,6 +112,7 @@ def drops_nothing(data: dict[str, object]) -> None:
         ("headers", headers, "parse_addresses", reads_as_the_standard_library_does),
         ("filenames", filenames, "_UNWANTED", {"Cc", "Cs"}),
         ("filenames", filenames, "_DEVICE", re.compile("con")),
+        ("tnef", tnef, "_TYPE", re.compile(".*", re.DOTALL)),
         ("events", build, "_drop_headers", drops_nothing),
     ],
 )

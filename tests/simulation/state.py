@@ -204,6 +204,12 @@ class SimulatedStore:
     def url(self, key: str) -> str:
         return self._world.store.url(key)
 
+    def key_of(self, url: str) -> str | None:
+        return self._world.store.key_of(url)
+
+    def link(self, key: str, seconds: int, *, filename: str) -> str | None:
+        return self._world.store.link(key, seconds, filename=filename)
+
     def ping(self) -> None:
         """Not asked for here."""
 

@@ -52,11 +52,11 @@ from ingest import pipeline
 
 reader = pipeline.read_message
 
-def read_message(buffer, limits):
+def read_message(buffer, limits, deadline):
     Path({pid!r}).with_suffix(".new").write_text(str(os.getpid()))
     Path({pid!r}).with_suffix(".new").rename({pid!r})
 {body}
-    return reader(buffer, limits)
+    return reader(buffer, limits, deadline)
 
 pipeline.read_message = read_message
 """

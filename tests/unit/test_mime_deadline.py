@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import mmap
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,17 @@ def test_a_message_that_takes_too_long_can_not_be_processed(kind: str) -> None:
 def test_a_message_within_its_time_is_read_as_without_a_deadline(kind: str) -> None:
     read = read_message(LARGE[kind], MimeLimits(), Deadline(100_000, a_second_a_look()))
     assert read == read_message(LARGE[kind], MimeLimits())
+
+
+def test_a_large_file_without_any_structure_has_its_time_too() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(MIXED + b"--q\r\n\r\n" + bytes(8 << 20))
+        file.flush()
+        with (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            pytest.raises(MessageUnprocessable, match="more than 2 s"),
+        ):
+            read_message(mapped, MimeLimits(), Deadline(2, a_second_a_look()))
 
 
 def test_the_time_counts_from_the_first_look() -> None:

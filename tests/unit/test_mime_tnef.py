@@ -15,7 +15,7 @@ from fuzz.tnef import run, seeds
 
 from ingest.mime.defects import DefectLog
 from ingest.mime.limits import MimeLimits
-from ingest.mime.tnef import is_tnef, read_tnef
+from ingest.mime.tnef import read_tnef
 from ingest.models import Label, Part
 
 LIMITS = MimeLimits()
@@ -365,12 +365,3 @@ def test_a_mapped_file_does_not_become_resident(tmp_path: Path) -> None:
 
 def resident_file_pages() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[2])
-
-
-def test_a_winmail_dat_is_told_by_type_or_name() -> None:
-    part = only(write.stream(write.attachment(b"x")))
-    assert not is_tnef(part)
-    assert is_tnef(replace(part, content_type="application/ms-tnef"))
-    assert is_tnef(replace(part, content_type="application/vnd.ms-tnef"))
-    assert is_tnef(replace(part, filename="WinMail.DAT"))
-    assert is_tnef(replace(part, filename="win.dat"))

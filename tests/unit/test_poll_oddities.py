@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from house import PASSWORD, House, house, mail
 
-from ingest import pipeline
+from ingest import attaching
 from ingest.errors import StateRefused
 from ingest.models import Kind, Outcome, Part
 from ingest.providers import Provider
@@ -171,7 +171,7 @@ def test_a_bug_in_decoding_is_the_messages_fault_and_the_next_one_is_read(monkey
 
     attached = mail("bad").replace(b"\r\n\r\n", b"\r\nContent-Type: application/pdf\r\n\r\n", 1)
     with house(attached, mail("good")) as h:
-        monkeypatch.setattr(pipeline, "decoded", stumbling)
+        monkeypatch.setattr(attaching, "decoded", stumbling)
         reports = [h.poll() for _ in range(3)]
         assert h.subjects() == ["good"]
         assert [report.quarantined for report in reports] == [0, 0, 1]
