@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 from fidelity.comparison import Comparison, Summary, listed
-from fidelity.corpora import archives, at_hand, fetch, read
+from fidelity.corpora import NO_NPM, archives, at_hand, fetch, read
 from fidelity.messages import of_folder
 
 _HEADINGS = ("messages", "fields", "aside", "agree", "listed", "unlisted", "stale")
@@ -29,11 +29,13 @@ def main(folders: tuple[Path, ...]) -> None:
     comparison = Comparison(listed())
     click.echo(f"{'corpus':<18}" + "".join(f"{heading:>10}" for heading in _HEADINGS))
     summaries = [_told(comparison.of(folder.name, of_folder(folder))) for folder in folders]
+    missing = False
     if not folders:
         summaries = [_told(comparison.of(name, messages)) for name, messages in at_hand()]
         for archive in archives():
             if failed := fetch(archive):
                 click.echo(f"{archive.name:<18}not fetched: {failed}")
+                missing |= failed != NO_NPM
             else:
                 summaries.append(_told(comparison.of(archive.name, read(archive))))
     _row("all", *(sum(column) for column in zip(*map(_counts, summaries), strict=True)))
@@ -42,7 +44,7 @@ def main(folders: tuple[Path, ...]) -> None:
             click.echo(f"\nunlisted: {' | '.join(found)}\n{sides}")
         for stale in summary.stale:
             click.echo(f"\nlisted, and no longer so: {' | '.join(stale)}")
-    sys.exit(any(summary.unlisted or summary.stale for summary in summaries))
+    sys.exit(missing or any(summary.unlisted or summary.stale for summary in summaries))
 
 
 def _counts(summary: Summary) -> tuple[int, ...]:

