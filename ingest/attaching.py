@@ -27,6 +27,7 @@ from ingest.retry import Steps
 from ingest.scanning import Scanning
 
 _MAPPED_BYTES = 4 * 1024 * 1024
+_OPENED = 4  # winmail.dats of one message; the others stay closed, so that reading them is bounded, too
 Beat = Callable[[], None]
 
 
@@ -48,10 +49,14 @@ class _Underway:
     sha256: str
     detected_type: str | None
     verdict: Future[Verdict | None]
+    again: bool
 
     def then_close(self, content: Spool) -> None:
-        """Give a content back once it lies in storage."""
-        self.verdict.add_done_callback(lambda _: content.close())
+        """Give a content back once it lies in storage; one that came before is on its way already."""
+        if self.again:
+            content.close()
+        else:
+            self.verdict.add_done_callback(lambda _: content.close())
 
 
 class Attaching:
@@ -90,6 +95,7 @@ class Attaching:
         underway: list[_Underway] = []
         known: dict[str, Future[Verdict | None]] = {}
         log = DefectLog(self._limits)
+        opened = 0
         several = len(parts) > 1 or parts[0].label is Label.TNEF
         with ExitStack() as closing, Hands(self._at_once if several else 1, beat) as hands:
 
@@ -102,8 +108,9 @@ class Attaching:
             for position, part in enumerate(parts, start=1):
                 begun, content = begin(part, spool)
                 if part.label is Label.TNEF:
+                    opened += 1
                     left = self._limits.parts - len(underway) - (len(parts) - position)
-                    for child in self._within(part, content, log, left):
+                    for child in self._within(part, content, log, left if opened <= _OPENED else 0):
                         inner, octets = begin(child, content)
                         inner.then_close(octets)
                 begun.then_close(content)
@@ -118,11 +125,12 @@ class Attaching:
         self, account_id: str, part: Part, content: Spool, hands: Hands, known: dict[str, Future[Verdict | None]]
     ) -> _Underway:
         sha256, key = content.sha256.hex(), attachment_key(account_id, content.sha256)
-        with own_fault("looked at"):
-            detected = detected_type(bytes(content.buffer[:HEAD_BYTES]))
-        if key not in known:
+        with content.open() as body:
+            head = body.read(HEAD_BYTES)
+        again = key in known
+        if not again:
             known[key] = hands.do(lambda move: self._put(key, part, content, move))
-        return _Underway(part, key, content.size, sha256, detected, known[key])
+        return _Underway(part, key, content.size, sha256, detected_type(head), known[key], again)
 
     def _put(self, key: str, part: Part, content: Spool, move: Beat) -> Verdict | None:
         verdict = None if self._scanning is None else self._scanning.verdict(content, part, move)

@@ -36,7 +36,7 @@ class Hands:
         self._beat = beat
         self._moved = False
         self._stopped = False
-        self._pending: set[Future[object]] = set()
+        self._pending: dict[Future[object], None] = {}  # in order
         self._pool = ThreadPoolExecutor(count, "put") if count > 1 else None
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Hands:
             return future
         self._wait(until_fewer_than=self._count)
         future = self._pool.submit(job, self._move)
-        self._pending.add(future)  # type: ignore[arg-type]  # a Future of anything is waited for
+        self._pending[future] = None  # type: ignore[index]  # a Future of anything is waited for
         return future
 
     def _move(self) -> None:
@@ -74,9 +74,8 @@ class Hands:
 
     def _wait(self, *, until_fewer_than: int) -> None:
         while True:
-            done = {future for future in self._pending if future.done()}
-            self._pending -= done
-            for future in done:
+            for future in [future for future in self._pending if future.done()]:
+                del self._pending[future]
                 future.result()
             if self._moved:
                 self._moved = False

@@ -145,7 +145,7 @@ class ClamdScanner:
         if len(heard) > _ANSWER_BYTES:
             raise _NoVerdict(f"answered more than {_ANSWER_BYTES} octets", _TODO)
         how = why(broke) if broke else "it closed the connection"
-        raise ScannerUnavailable(f"clamd at {self._name} broke off: {how}", todo="did it end, or restart?")
+        raise _NoVerdict(f"broke off: {how}", "did it end, or restart?")
 
 
 class _NoVerdict(Exception):

@@ -24,17 +24,25 @@ _OURS = (
     (b"#!", "text/x-shellscript"),
 )
 _MARKUP = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s{0,256}<(?:(\?xml|svg)|!doctype\s+html|html|head|body|script)[\s>]", re.IGNORECASE
+    rb"\s{0,256}+(?:<!--.{0,1024}?-->\s{0,256}+)?<(?:(\?xml|svg)|!doctype\s+html|html|head|body|script)[\s>]",
+    re.IGNORECASE | re.DOTALL,
 )
+_PROLOGUE_BYTES = 1024
+_WIDE = (b"\xff\xfe", b"\xfe\xff")  # the byte order marks of UTF-16
 
 
 def detected_type(head: bytes) -> str | None:
     """The media type that the first octets show (`HEAD_BYTES` of them, if there are so many), or None."""
-    ours = next((kind for magic, kind in _OURS if head.startswith(magic)), None)
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    if head.startswith(_WIDE):
+        text = head[2:].replace(b"\0", b"")  # enough to find marks in ASCII
+    ours = next((kind for magic, kind in _OURS if text.startswith(magic)), None)
     if ours is not None:
         return ours
-    if markup := _MARKUP.match(head):
-        return {b"?xml": "text/xml", b"svg": "image/svg+xml"}.get((markup[1] or b"").lower(), "text/html")
+    if markup := _MARKUP.match(text):
+        if (markup[1] or b"").lower() == b"?xml":
+            return "image/svg+xml" if b"<svg" in text[:_PROLOGUE_BYTES].lower() else "text/xml"
+        return "image/svg+xml" if markup[1] else "text/html"
     try:
         kind: str | None = filetype.guess_mime(head)
     except Exception:  # noqa: BLE001 - a guess is a courtesy

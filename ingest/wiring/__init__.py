@@ -61,7 +61,6 @@ _ISOLATED = {
     "mime",
     "event_max_bytes",
     "step_retry_s",
-    "uploads_at_once",
     "clamd_url",
     "clamd_timeout_s",
     "scan_infected",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -217,3 +218,27 @@ def test_no_spool_of_a_winmail_dat_is_left_open(tmp_path: Path) -> None:
     stream = tnef.stream(*[tnef.attachment(b"%d" % number * 2000, title=b"a") for number in range(5)])
     with open_files_are_the_same():
         attach_of(winmail(stream), Store(), tmp_path)
+
+
+def test_a_content_that_comes_again_and_again_is_not_kept_meanwhile(tmp_path: Path) -> None:
+    most = 0
+
+    class Slow(Store):
+        def put(
+            self, key: str, body: BinaryIO, *, size: int, sha256: bytes, content_type: str, metadata: Mapping[str, str]
+        ) -> Put:
+            nonlocal most
+            time.sleep(0.3)
+            most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+            return super().put(key, body, size=size, sha256=sha256, content_type=content_type, metadata=metadata)
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    attach([b"logo" * 1000] * 20, Slow(), tmp_path)
+    assert most - before < 10
+
+
+def test_of_many_winmail_dats_the_first_few_are_opened(tmp_path: Path) -> None:
+    streams = [tnef.stream(tnef.attachment(b"%d" % number, title=b"a")) for number in range(6)]
+    attached = attach_of(winmail(*streams), Store(), tmp_path)
+    assert [part.part.number for part in attached.parts if part.part.parent] == ["1.1", "2.1", "3.1", "4.1"]
+    assert {(defect.code, defect.part) for defect in attached.defects} == {("tnef_cut", "5"), ("tnef_cut", "6")}
