@@ -284,6 +284,13 @@ def test_a_path_that_no_socket_can_have_is_told(tmp_path: Path) -> None:
 # What is not clamd, or not in its right mind
 
 
+def test_a_body_at_which_clamd_breaks_off_is_unscanned_where_it_still_scans_others() -> None:
+    with impostor(b"", b"stream: OK\0") as url:
+        verdict = ClamdScanner(url, timeout_s=5).scan(io.BytesIO(b"bad"), 3)
+    assert verdict.scan is Scan.UNSCANNED
+    assert "broke off" in (verdict.detail or "")
+
+
 @contextlib.contextmanager
 def impostor(*scripts: bytes | None) -> Iterator[str]:
     """Listens as clamd would; says a script on each connection, once a command has ended, the last one over and over.
