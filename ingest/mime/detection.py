@@ -21,8 +21,28 @@ _OURS = (
     (b"BEGIN:VCALENDAR", "text/calendar"),
     (b"BEGIN:VCARD", "text/vcard"),
     (b"-----BEGIN PGP MESSAGE-----", "application/pgp-encrypted"),
-    (b"#!", "text/x-shellscript"),
+    (b"#!/", "text/x-shellscript"),
+    (b"#! /", "text/x-shellscript"),
+    (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", "application/onenote"),
+    (b"ITSF\x03\x00\x00\x00", "application/vnd.ms-htmlhelp"),
 )
+# The library looks at the first five entries of a .zip; here the first of these folders names the kind.
+_ENTRY = re.compile(rb"PK\x03\x04.{26}(word/|xl/|ppt/|META-INF/MANIFEST\.MF)", re.DOTALL)
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_ZIPPED = {
+    b"word/": _OFFICE + "wordprocessingml.document",
+    b"xl/": _OFFICE + "spreadsheetml.sheet",
+    b"ppt/": _OFFICE + "presentationml.presentation",
+    b"META-INF/MANIFEST.MF": "application/java-archive",
+}
+_OFFICE_MARK = b"[Content_Types].xml"
+# Formats that may begin as readable text. Of the others some have a mark of two or three letters ("BM", "MZ", "ID3").
+_READABLE = frozenset({
+    *("application/pdf", "application/rtf", "application/postscript"),
+    *("application/x-deb", "application/x-unix-archive", "application/x-shockwave-flash"),
+})  # fmt: skip
+_TEXT_OCTETS = bytes({*b"\t\n\f\r", *range(0x20, 0x7F), *range(0x80, 0x100)})
+_TEXT_BYTES = 512
 _MARKUP = re.compile(
     rb"\s{0,256}+(?:<!--.{0,1024}?-->\s{0,256}+)?<(?:(\?xml|svg)|!doctype\s+html|html|head|body|script)[\s>]",
     re.IGNORECASE | re.DOTALL,
@@ -47,4 +67,16 @@ def detected_type(head: bytes) -> str | None:
         kind: str | None = filetype.guess_mime(head)
     except Exception:  # noqa: BLE001 - a guess is a courtesy
         return None
+    if kind == "application/zip":
+        return _zipped(head)
+    if kind is not None and kind not in _READABLE and not head[:_TEXT_BYTES].translate(None, _TEXT_OCTETS):
+        return None  # words that begin like a mark
     return kind
+
+
+def _zipped(head: bytes) -> str:
+    """What kind of .zip it is, by the names of the entries that lie in the head."""
+    entry = _ENTRY.search(head)
+    if entry is None or (entry[1].endswith(b"/") and _OFFICE_MARK not in head):
+        return "application/zip"
+    return _ZIPPED[entry[1]]

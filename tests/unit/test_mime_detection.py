@@ -54,11 +54,29 @@ def zipped(*names: str, content: str = "x") -> bytes:
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "image/svg+xml"),
         (b"BEGIN:VCALENDAR\r\n", "text/calendar"),
         (b"#!/bin/sh\n", "text/x-shellscript"),
+        (b"#!AMR\n" + bytes(20), "audio/amr"),
+        (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1", "application/onenote"),
+        (b"ITSF\3\0\0\0`\0\0\0", "application/vnd.ms-htmlhelp"),
+        (zipped("META-INF/MANIFEST.MF", "a/B.class"), "application/java-archive"),
+        (zipped("word/a.txt", "xl/b.txt"), OFFICE + "wordprocessingml.document"),
+        (b"!<arch>\ndebian-binary   1342943816  0     0     100644  4         `\n2.0\n", "application/x-deb"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_format_is_known_by_its_first_octets(content: bytes, kind: str) -> None:
     assert detected_type(content[:HEAD_BYTES]) == kind
+
+
+def test_an_office_document_is_known_though_other_entries_come_first() -> None:
+    others = ("[Content_Types].xml", "_rels/.rels", "docProps/app.xml", "docProps/core.xml", "customXml/item1.xml")
+    assert detected_type(zipped(*others, "xl/workbook.xml")) == OFFICE + "spreadsheetml.sheet"
+    assert detected_type(zipped("a.txt", "b.txt", "word/notes.txt")) == "application/zip"
+
+
+@pytest.mark.parametrize("words", ["BMW AG, Munich: your order", "MZ is a brand", "ID3, größer", "BZh9 is a header"])
+def test_words_that_begin_like_a_mark_look_like_nothing(words: str) -> None:
+    assert detected_type(words.encode() * 40) is None
+    assert detected_type(words.encode("latin-1")) is None
 
 
 @pytest.mark.parametrize(
