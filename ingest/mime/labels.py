@@ -17,7 +17,9 @@ _SMIME_TYPES = {
     "signed-data": Label.SMIME_SIGNED,
     "enveloped-data": Label.SMIME_ENCRYPTED,
     "authenveloped-data": Label.SMIME_ENCRYPTED,
+    "signed-receipt": Label.SMIME_SIGNED,
 }
+_UNLABELLED = frozenset({"certs-only", "compressed-data"})  # CMS, the former even SignedData, that protects no message
 _PROTOCOLS = {
     ("multipart/signed", "application/pkcs7-signature"): Label.SMIME_SIGNED,
     ("multipart/signed", "application/x-pkcs7-signature"): Label.SMIME_SIGNED,
@@ -43,6 +45,8 @@ _OIDS = {  # of the first content type in a ContentInfo (RFC 5652, 3)
     b"\x06\x09*\x86H\x86\xf7\r\x01\x07\x03": Label.SMIME_ENCRYPTED,
     b"\x06\x0b*\x86H\x86\xf7\r\x01\t\x10\x01\x17": Label.SMIME_ENCRYPTED,
 }
+_CERTIFICATES = ".p7c"
+_SMIME_MESSAGE = ".p7m"
 _LOOK_BYTES = 1024
 _OID_BYTES = 64
 _ARMOUR = {
@@ -74,10 +78,16 @@ def label_within(container: Label | None, content_type: str) -> Label | None:
     return container if container is Label.PGP_ENCRYPTED and content_type == _OPAQUE else None
 
 
-def label_of_content(view: memoryview, content_type: str, encoding: str, span: tuple[int, int]) -> Label | None:
-    """The label of a PKCS #7 part whose header does not say what it is: its first octets do (RFC 5652, 3)."""
-    if content_type not in _PKCS7:
-        return None
+def is_told_by_content(content_type: str, parameters: Mapping[str, str], filename: str | None) -> bool:
+    """Whether a part without a label is PKCS #7 whose header does not say of which kind (RFC 8551, 3.2.1 and 3.2.2)."""
+    name = (filename or "").lower()
+    if content_type in _PKCS7:
+        return parameters.get("smime-type", "").lower() not in _UNLABELLED and not name.endswith(_CERTIFICATES)
+    return content_type == _OPAQUE and name.endswith(_SMIME_MESSAGE)
+
+
+def label_of_content(view: memoryview, encoding: str, span: tuple[int, int]) -> Label | None:
+    """The label of a part that `is_told_by_content`: its first octets name the kind (RFC 5652, 3)."""
     start, end = span
     head = next(decoded_span(view, encoding, start, min(end, start + _LOOK_BYTES)), b"")[:_OID_BYTES]
     return next((label for oid, label in _OIDS.items() if oid in head), None)

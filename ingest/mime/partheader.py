@@ -14,7 +14,7 @@ from ingest.mime.decoders import known
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.filenames import filename_of
-from ingest.mime.labels import label_of
+from ingest.mime.labels import is_told_by_content, label_of
 from ingest.mime.limits import MimeLimits
 from ingest.mime.parameters import EMPTY, parse_parameters, without_comments
 from ingest.models import Label
@@ -30,6 +30,7 @@ _FIELDS = frozenset({"content-type", "content-disposition", "content-transfer-en
 class PartHeader(NamedTuple):
     """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none.
 
+    `told_by_content`: whether only the content says which label it has.
     `flowed`: whether a text's lines flow (RFC 3676), and `delsp`: whether their last spaces are none of its own.
     """
 
@@ -41,6 +42,7 @@ class PartHeader(NamedTuple):
     encoding: str
     boundary: str
     label: Label | None = None
+    told_by_content: bool = False
     flowed: bool = False
     delsp: bool = False
 
@@ -93,6 +95,7 @@ def read_part_header(
     charset = parameters.parameters.get("charset", "").strip("\"' \t")
     content_id = first.get("content-id", "").strip()
     filename = filename_of(disposition_parameters, parameters, limits)
+    label = label_of(content_type, parameters.parameters, filename)
     flowed = content_type == "text/plain" and parameters.parameters.get("format", "").lower() == "flowed"
     return PartHeader(
         content_type=content_type,
@@ -102,7 +105,8 @@ def read_part_header(
         content_id=content_id[:_CONTENT_ID_CHARS] or None,
         encoding=_encoding(first.get("content-transfer-encoding"), log, part),
         boundary=parameters.parameters.get("boundary", ""),
-        label=label_of(content_type, parameters.parameters, filename),
+        label=label,
+        told_by_content=label is None and is_told_by_content(content_type, parameters.parameters, filename),
         flowed=flowed,
         delsp=flowed and parameters.parameters.get("delsp", "").lower() == "yes",
     )

@@ -61,6 +61,9 @@ def read_message(
 def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:
     header = leaf.header
     raw = header.filename
+    label = header.label
+    if label is None and header.told_by_content:
+        label = label_of_content(view, header.encoding, (leaf.start, leaf.end))
     return Part(
         number=leaf.number,
         parent=leaf.parent,
@@ -73,5 +76,5 @@ def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:
         encoding=header.encoding,
         start=leaf.start,
         end=leaf.end,
-        label=header.label or label_of_content(view, header.content_type, header.encoding, (leaf.start, leaf.end)),
+        label=label,
     )

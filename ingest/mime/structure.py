@@ -53,11 +53,15 @@ class Leaf:
 
     @property
     def is_listed(self) -> bool:
-        """Whether it is an attachment unless it became a body: all but the unnamed text of forwarded messages."""
+        """Whether it is an attachment unless it became a body: all but the unnamed text of forwarded messages.
+
+        A meeting's text/calendar is for programs, and never such a text.
+        """
         header = self.header
         return (
             self.parent is None
             or not header.content_type.startswith("text/")
+            or header.label is Label.CALENDAR
             or header.filename is not None
             or header.disposition not in {None, "inline"}
         )

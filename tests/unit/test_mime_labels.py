@@ -22,6 +22,11 @@ def multipart(kind: str, *parts: str) -> str:
     return f"Content-Type: multipart/{kind}; boundary=b\n\n" + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n"
 
 
+def encoded(kind: str, octets: bytes) -> str:
+    content = base64.encodebytes(octets + bytes(2000)).decode()
+    return f"Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{content}"
+
+
 TEXT = "Content-Type: text/plain\n\nhello\n"
 
 
@@ -41,11 +46,13 @@ def test_a_message_signed_with_smime_and_its_signature_are_labelled(x: str) -> N
         ("signed-data", Label.SMIME_SIGNED),
         ("enveloped-data", Label.SMIME_ENCRYPTED),
         ("authEnveloped-data", Label.SMIME_ENCRYPTED),
+        ("signed-receipt", Label.SMIME_SIGNED),
         ("certs-only", None),
+        ("compressed-data", None),
     ],
 )
 def test_what_a_pkcs7_part_is_its_smime_type_says(smime_type: str, label: Label | None) -> None:
-    parsed = read(f"Content-Type: application/pkcs7-mime; smime-type={smime_type}; name=smime.p7m\n\nMIIB\n")
+    parsed = read(encoded(f"application/pkcs7-mime; smime-type={smime_type}; name=smime.p7m", SIGNED_OID))
     assert parsed.attachments[0].label == label
     assert parsed.labels == (() if label is None else (label,))
 
@@ -54,9 +61,14 @@ def test_what_a_pkcs7_part_is_its_smime_type_says(smime_type: str, label: Label 
     ("octets", "label"), [(SIGNED_OID, Label.SMIME_SIGNED), (ENVELOPED_OID, Label.SMIME_ENCRYPTED)]
 )
 def test_without_a_smime_type_the_first_octets_say_it(octets: bytes, label: Label) -> None:
-    content = base64.encodebytes(octets + bytes(2000)).decode()
-    parsed = read(f"Content-Type: application/x-pkcs7-mime\nContent-Transfer-Encoding: base64\n\n{content}")
-    assert parsed.labels == (label,)
+    assert read(encoded("application/x-pkcs7-mime", octets)).labels == (label,)
+    assert read(encoded("application/octet-stream; name=SMIME.P7M", octets)).labels == (label,)
+
+
+def test_certificates_by_name_and_octets_without_a_name_are_no_signed_mail() -> None:
+    assert read(encoded("application/pkcs7-mime; name=smime.p7c", SIGNED_OID)).labels == ()
+    assert read(encoded("application/octet-stream", SIGNED_OID)).labels == ()
+    assert read(encoded("application/octet-stream; name=smime.p7m", b"none of it")).labels == ()
 
 
 def test_what_is_signed_and_encrypted_with_pgp_is_labelled() -> None:
@@ -80,6 +92,12 @@ def test_a_meeting_is_an_attachment_with_a_label_wherever_it_stands(kind: str) -
     parsed = read(multipart("alternative", TEXT, "Content-Type: text/html\n\n<p>hello\n", meeting))
     assert [(part.number, part.label) for part in parsed.attachments] == [("3", Label.CALENDAR)]
     assert parsed.labels == (Label.CALENDAR,)
+
+
+def test_a_meeting_in_a_forwarded_message_is_an_attachment_too() -> None:
+    meeting = "Content-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\n"
+    parsed = read("Content-Type: message/rfc822\n\n" + multipart("alternative", TEXT, meeting))
+    assert [(part.number, part.label) for part in parsed.attachments] == [("1", None), ("1.2", Label.CALENDAR)]
 
 
 @pytest.mark.parametrize(
