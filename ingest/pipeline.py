@@ -20,7 +20,7 @@ from ingest.errors import IngestError, own_fault
 from ingest.events import build
 from ingest.events.models import EventType
 from ingest.mime.deadline import Deadline
-from ingest.mime.envelope import read_envelope
+from ingest.mime.envelope import newest_received, read_envelope
 from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
@@ -211,7 +211,10 @@ class Pipeline:
 
     def received_time(self, head: bytes) -> datetime | None:
         """The newest Received date of a header block."""
-        return self._envelope(head).received
+        try:
+            return newest_received(head, self._limits)
+        except Exception:  # noqa: BLE001  # as below
+            return None
 
     def _envelope(self, head: bytes) -> Envelope:
         try:

@@ -132,7 +132,7 @@ def account_event(type_: EventType, account: Account, *, reason: str, detail: st
 
 def _envelope_of(type_: EventType, account_id: str, material: bytes, uidl: bytes | None, time: datetime) -> Json:
     """CloudEvents 1.0 context attributes; `subject` is absent where there is no UIDL."""
-    subject = {"subject": quote(uidl, safe="")} if uidl else {}
+    subject = {"subject": uidl.decode() if uidl.isalnum() else quote(uidl, safe="")} if uidl else {}
     return {
         "specversion": "1.0",
         "id": event_id(type_, account_id, material),
@@ -146,18 +146,13 @@ def _envelope_of(type_: EventType, account_id: str, material: bytes, uidl: bytes
 
 
 def _fitted(event: Json, data: Json, max_bytes: int) -> OutgoingEvent:
-    drops: tuple[Callable[[Json], None], ...] = (
-        _drop_bodies,
-        _drop_headers,
-        _drop_the_long,
-        *[_halve_attachments] * _HALVINGS,
-    )
     text = _dumped(event, data)
-    for drop in drops:
-        if len(text) <= max_bytes:
-            break
-        drop(data)
-        text = _dumped(event, data)
+    if len(text) > max_bytes:
+        for drop in _DROPS:
+            drop(data)
+            text = _dumped(event, data)
+            if len(text) <= max_bytes:
+                break
     return OutgoingEvent(event["id"], event["type"], text)
 
 
@@ -196,6 +191,14 @@ def _halve_attachments(data: Json) -> None:
             _mark(data, _ATTACHMENTS_LEFT_OUT, "too large for an event: some attachments are left out, all are stored")
 
 
+_DROPS: tuple[Callable[[Json], None], ...] = (
+    _drop_bodies,
+    _drop_headers,
+    _drop_the_long,
+    *[_halve_attachments] * _HALVINGS,
+)
+
+
 def _mark(data: Json, code: str, detail: str) -> None:
     if "defects" in data:
         data["defects"] = [*data["defects"], {"code": code, "part": None, "detail": detail}]
@@ -214,7 +217,8 @@ def _timestamp(time: datetime | None) -> str | None:
     if time is None:
         return None
     try:
-        return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+        return utc.isoformat()[: -len("+00:00")] + "Z"
     except OverflowError:
         return None
 

@@ -7,43 +7,45 @@ Rules of this file:
 from __future__ import annotations
 
 from ingest.mime.charsets import cut_utf8, decode_text
-from ingest.mime.decoders import IDENTITY, damage, decoded_span
+from ingest.mime.decoders import IDENTITY, damage, decoded_octets, decoded_span
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
-from ingest.models import Body, Part
+from ingest.mime.structure import Leaf
+from ingest.models import Body
 
 _OCTETS_A_CHARACTER = 4  # in no charset of mail does an octet of UTF-8 come from more than four
-_SHRINKING = frozenset({"base64", "quoted-printable"})
+_WHOLE = frozenset({*IDENTITY, "base64", "quoted-printable"})  # decoded, they take no more octets
 _NUL = "\0"
 
 
-def read_body(view: memoryview, part: Part, limits: MimeLimits, log: DefectLog) -> Body:
+def read_body(view: memoryview, leaf: Leaf, limits: MimeLimits, log: DefectLog) -> Body:
     """Decode a text part; what is wrong with it goes to `log`."""
+    encoding, declared = leaf.header.encoding, leaf.header.charset
     room = limits.body_bytes * _OCTETS_A_CHARACTER
-    data, cut = _octets(view, part, room)
-    if part.encoding not in IDENTITY:
-        wrong = damage(bytes(view[part.start : min(part.end, part.start + room)]), part.encoding)
+    raw = bytes(view[leaf.start : min(leaf.end, leaf.start + room)])
+    if leaf.end - leaf.start <= room and encoding in _WHOLE:
+        data, cut = decoded_octets(raw, encoding), False
+    else:
+        data, cut = _beginning(view, leaf, room)
+    if encoding not in IDENTITY:
+        wrong = damage(raw, encoding)
         if wrong:
-            log.note(wrong, part.number)
-    text, charset, defect = decode_text(data, part.charset, sample_bytes=limits.charset_sample_bytes, cut=cut)
+            log.note(wrong, leaf.number)
+    text, charset, defect = decode_text(data, declared, sample_bytes=limits.charset_sample_bytes, cut=cut)
     if defect:
-        log.note(defect, part.number, part.charset or "")
+        log.note(defect, leaf.number, declared or "")
     if _NUL in text:
-        log.note(DefectCode.TEXT_CONTROL, part.number)
+        log.note(DefectCode.TEXT_CONTROL, leaf.number)
         text = text.replace(_NUL, "\N{REPLACEMENT CHARACTER}")
     text, shortened = cut_utf8(text, limits.body_bytes)
-    return Body(text, truncated=cut or shortened, charset=charset)
+    return Body(text, cut or shortened, charset)
 
 
-def _octets(view: memoryview, part: Part, room: int) -> tuple[bytes, bool]:
+def _beginning(view: memoryview, leaf: Leaf, room: int) -> tuple[bytes, bool]:
     """At most `room` decoded octets, and whether there are more."""
-    if part.encoding in IDENTITY and part.end - part.start <= room:
-        return bytes(view[part.start : part.end]), False
-    if part.encoding in _SHRINKING and part.end - part.start <= room:
-        return b"".join(decoded_span(view, part.encoding, part.start, part.end)), False
     pieces: list[bytes] = []
     length = 0
-    for piece in decoded_span(view, part.encoding, part.start, part.end):
+    for piece in decoded_span(view, leaf.header.encoding, leaf.start, leaf.end):
         pieces.append(piece)
         length += len(piece)
         if length > room:

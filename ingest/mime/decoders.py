@@ -18,6 +18,7 @@ from ingest.mime.transfer import (
     base64_octets,
     begins_uuencode,
     quoted_printable_chunks,
+    quoted_printable_octets,
     uuencode_chunks,
 )
 from ingest.models import Part
@@ -31,6 +32,7 @@ _DECODERS = {
     "x-uue": uuencode_chunks,
     "uue": uuencode_chunks,
 }
+_WHOLE = {"base64": base64_octets, "quoted-printable": quoted_printable_octets}
 _DAMAGE = {
     "base64": (re.compile(rb"[^A-Za-z0-9+/=\s]|=[^=\s]|={3}"), DefectCode.BASE64_DAMAGED),
     "quoted-printable": (
@@ -55,11 +57,17 @@ def decoded_span(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: i
     with octets(buffer) as view:
         raw: Iterable[bytes] = chunks(view, start, end)
         decoder = _DECODERS.get(encoding)
-        if decoder is base64_chunks and end - start <= CHUNK_BYTES:
-            raw, decoder = map(base64_octets, raw), None
+        if encoding in _WHOLE and end - start <= CHUNK_BYTES:
+            raw, decoder = map(_WHOLE[encoding], raw), None
         if decoder is uuencode_chunks and not begins_uuencode(chunks(view, start, end)):
             decoder = None
         yield from filter(None, raw if decoder is None else decoder(raw))
+
+
+def decoded_octets(data: bytes, encoding: str) -> bytes:
+    """Base64 or quoted-printable in one piece, as `decoded` in several; other content as it is."""
+    decode = _WHOLE.get(encoding)
+    return data if decode is None else decode(data)
 
 
 def damage(raw: bytes, encoding: str) -> DefectCode | None:

@@ -17,7 +17,7 @@ from ingest.mime.octets import CHUNK_BYTES, give_back, mapped, whole
 _LOOKAHEAD_BYTES = 2
 _WHITE_SPACE_BYTES = 64
 _HOPS = 8
-_LINE_FEED = 10
+_CARRIAGE_RETURN = 13
 _MISSES = 32  # so many lines that begin with "--" and name no boundary, and they are looked at by the window
 _LINES_BYTES = 8 * 1024
 _DASHED = re.compile(rb"\n--((?:[ \t\r]*+[^ \t\r\n]++)*+)")
@@ -45,9 +45,9 @@ class DelimiterScan:
 
     def next(self, at: int, end: int, boundaries: Mapping[bytes, object]) -> Delimiter | None:
         """The first delimiter line of any of these boundaries whose preceding LF lies in [at, end)."""
-        misses = 0
+        misses, view = 0, self._view
         while boundaries:
-            at = self._find(at, end)
+            at = _line_start(view, at, end) if isinstance(view, bytes) else self._find(at, end)
             if at < 0:
                 return None
             found = self._match(at, boundaries)
@@ -61,24 +61,22 @@ class DelimiterScan:
 
     def _match(self, at: int, boundaries: Mapping[bytes, object]) -> Delimiter | None:
         """Whether the line after the LF at `at`, known to begin with "--", is a delimiter."""
-        start = at + 3
-        line = bytes(self._view[start : start + self._line_bytes])
+        view, start = self._view, at + 3
+        line = bytes(view[start : start + self._line_bytes])
         line_end = line.find(b"\n")
         next_line = start + line_end + 1
         if line_end < 0:
-            if start + len(line) < len(self._view):
+            if start + len(line) < len(view):
                 return None
-            line_end, next_line = len(line), len(self._view)
+            line_end, next_line = len(line), len(view)
         name = line[:line_end].rstrip(b" \t\r")
         closing = False
         if name not in boundaries:
             name, closing = name[:-2], name.endswith(b"--")
             if not closing or name not in boundaries:
                 return None
-        return Delimiter(self._content_end(at), at, next_line, name, closing)
-
-    def _content_end(self, at: int) -> int:
-        return at - 1 if at and self._view[at - 1] == ord("\r") else at
+        content_end = at - 1 if at and view[at - 1] == _CARRIAGE_RETURN else at
+        return Delimiter(content_end, at, next_line, name, closing)
 
     def _search(self, at: int, end: int, boundaries: Mapping[bytes, object]) -> Delimiter | None:
         """As `next`, many lines at a time: worth it only in text full of lines that begin with "--"."""
@@ -122,7 +120,7 @@ def _line_start(window: bytes, at: int, end: int) -> int:
         dash = window.find(b"-", at + 1, end + 1)
         if dash < 0:
             return -1
-        if window[dash - 1] == _LINE_FEED and window[dash + 1 : dash + 2] == b"-":
+        if window[dash - 1 : dash + 2] == b"\n--":
             return dash - 1
         at = dash
     return window.find(b"\n--", at, end + 2)

@@ -30,11 +30,21 @@ _MESSAGE_ID_CHARS = 998  # a whole line of RFC 5322, 2.1.1
 
 def read_envelope(head: bytes, limits: MimeLimits) -> Envelope:
     """The envelope of a header block alone, as `TOP n 0` gives it; what follows an empty line is not looked at."""
+    log = DefectLog(limits)
+    return build_envelope(_fields(head, limits, log), limits, log)
+
+
+def newest_received(head: bytes, limits: MimeLimits) -> datetime | None:
+    """When the last server took the message in: the date of the topmost Received field (RFC 5321, 4.4)."""
+    received = _fields(head, limits, DefectLog(limits)).first.get("received")
+    return parse_date(received.rpartition(";")[2]) if received else None
+
+
+def _fields(head: bytes, limits: MimeLimits, log: DefectLog) -> Fields:
     end = 0 if _EMPTY_HEADER.match(head) else None
     if end is None and (empty_line := _HEADER_END.search(head)):
         end = empty_line.start() + 1
-    log = DefectLog(limits)
-    return build_envelope(split_fields(head[:end], limits, log, None), limits, log)
+    return split_fields(head[:end], limits, log, None)
 
 
 def build_envelope(fields: Fields, limits: MimeLimits, log: DefectLog) -> Envelope:
@@ -43,40 +53,39 @@ def build_envelope(fields: Fields, limits: MimeLimits, log: DefectLog) -> Envelo
     for name in fields.repeated:
         if name in _SINGLE:
             log.note(DefectCode.HEADER_DUPLICATE, None, name)
-
-    def addresses(name: str) -> tuple[Address, ...]:
-        raw = get(name)
-        if not raw:
-            return ()
-        found, wrong = parse_addresses(raw, limits)
-        if wrong:
-            log.note(wrong, None, name)
-        return found
-
+    subject = get("subject")
     return Envelope(
-        message_id=_message_id(get("message-id")),
-        in_reply_to=_message_id(get("in-reply-to")),
-        references=_references(get("references"), limits, log),
-        date=_date(get("date"), "date", log),
-        received=_date(received.rpartition(";")[2], "received", log) if (received := get("received")) else None,
-        from_=addresses("from"),
-        sender=addresses("sender"),
-        reply_to=addresses("reply-to"),
-        to=addresses("to"),
-        cc=addresses("cc"),
-        subject=None if (subject := get("subject")) is None else decode_words(subject).strip(),
-        headers=tuple(
-            [(name, (decode_words(value) if "=?" in value else value).rstrip()) for name, value in fields.items]
+        _message_id(get("message-id")),
+        _message_id(get("in-reply-to")),
+        _references(get("references"), limits, log),
+        _date(get("date"), log),
+        _addresses("from", get("from"), limits, log),
+        _addresses("sender", get("sender"), limits, log),
+        _addresses("reply-to", get("reply-to"), limits, log),
+        _addresses("to", get("to"), limits, log),
+        _addresses("cc", get("cc"), limits, log),
+        None if subject is None else decode_words(subject).strip(),
+        tuple(
+            [(name, decode_words(value).rstrip() if "=?" in value else value.rstrip()) for name, value in fields.items]
         ),
     )
 
 
-def _date(raw: str | None, name: str, log: DefectLog) -> datetime | None:
+def _addresses(name: str, raw: str | None, limits: MimeLimits, log: DefectLog) -> tuple[Address, ...]:
+    if not raw:
+        return ()
+    found, wrong = parse_addresses(raw, limits)
+    if wrong:
+        log.note(wrong, None, name)
+    return found
+
+
+def _date(raw: str | None, log: DefectLog) -> datetime | None:
     if raw is None:
         return None
     date = parse_date(raw)
     if date is None:
-        log.note(DefectCode.DATE_MALFORMED, None, f"{name}: {raw.strip()}")
+        log.note(DefectCode.DATE_MALFORMED, None, f"date: {raw.strip()}")
     return date
 
 

@@ -52,15 +52,7 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         block = block[: limits.header_block_bytes]
         block = block[: block.rfind(b"\n") + 1] or block
         log.note(DefectCode.HEADER_BLOCK_TOO_LONG, part, f"{used} octets")
-    text, is_utf8 = _text(block)
-    controls = len(block) - len(block.translate(None, _CONTROLS))
-    if controls:
-        text = text.replace("\r\n", "\n")
-        controls -= block.count(b"\r\n")
-    text = text.rstrip("\n").replace("\n ", " ").replace("\n\t", "\t")
-    if controls:  # not before folded lines are joined: a control at a line's start folds nothing
-        log.note(DefectCode.HEADER_CONTROL, part)
-        text = text.translate(_REPLACED)
+    text, is_utf8 = _unfolded(block, log, part)
     fields = _FIELD.findall(text)
     if text and len(fields) != text.count("\n") + 1:
         used = _malformed(block, used, log, part)
@@ -80,6 +72,24 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         else:
             first[key] = value
     return Fields(fields, first, repeated, used)
+
+
+def _unfolded(block: bytes, log: DefectLog, part: str | None) -> tuple[str, bool]:
+    """The block as text, a line a field, and whether it is UTF-8."""
+    clean = block.translate(None, _CONTROLS)
+    controls = len(block) - len(clean) - block.count(b"\r\n")
+    if controls:
+        text, is_utf8 = _text(block)
+        text = text.replace("\r\n", "\n")
+    else:  # without controls is without the CR of line ends
+        text, is_utf8 = _text(clean)
+    text = " ".join(text.rstrip("\n").split("\n "))  # as replace, in three quarters of the time
+    if "\t" in text:
+        text = text.replace("\n\t", "\t")
+    if controls:  # not before folded lines are joined: a control at a line's start folds nothing
+        log.note(DefectCode.HEADER_CONTROL, part)
+        text = text.translate(_REPLACED)
+    return text, is_utf8
 
 
 def _text(block: bytes) -> tuple[str, bool]:

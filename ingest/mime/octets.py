@@ -11,7 +11,7 @@ import mmap
 import re
 from collections.abc import Iterator
 
-CHUNK_BYTES = 128 * 1024
+CHUNK_BYTES = 1679 * 78  # whole lines of nearly all base64, so that no piece of one has to wait; below malloc's mmap
 _SEARCHED_BYTES = 1024 * 1024
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _EMPTY_LINE_BYTES = 3
@@ -76,4 +76,7 @@ def forward(
 
 def empty_line(view: memoryview | bytes, at: int) -> tuple[int, int] | None:
     """The span of the first empty line from `at` on, together with the LF before it."""
+    if isinstance(view, bytes):
+        found = _EMPTY_LINE.search(view, at)
+        return found.span() if found else None
     return forward(_EMPTY_LINE, view, at, len(view), _EMPTY_LINE_BYTES)

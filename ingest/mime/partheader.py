@@ -21,9 +21,16 @@ from ingest.models import Label
 
 _TYPE = re.compile(r"[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}/[!#$%&'*+\-.0-9a-z^_`{|}~]{1,127}(?=\s|$)")
 _TOKEN = re.compile(r"[\s\"']*([!#-'*+\-.0-9A-Z^-~]{1,64})")
+# A multipart as nearly all are sent, read without a look at anything else; as a field's value and as a whole block.
+_MULTIPART = re.compile(r'\s*+(multipart/[\w-]{1,99})\s*+;\s*+boundary="([^"\\]*+)"\s*+', re.ASCII | re.IGNORECASE)
+_MULTIPART_BLOCK = re.compile(
+    rb'Content-Type: (multipart/[\w-]{1,99});(?:\r?\n)?[ \t]boundary="([ !#-\[\]-~]{1,250})"\r?\n?', re.IGNORECASE
+)
+_ENCODINGS = {name: name for name in ("base64", "quoted-printable", "7bit", "8bit", "binary")}
 _CACHED_BYTES = 256
 _CHARSET_CHARS = 64
 _CONTENT_ID_CHARS = 998
+_BODIES = frozenset({"text/plain", "text/html"})
 _FIELDS = frozenset({"content-type", "content-disposition", "content-transfer-encoding", "content-id"})
 
 
@@ -31,6 +38,7 @@ class PartHeader(NamedTuple):
     """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none.
 
     `told_by_content`: whether only the content says which label it has.
+    `is_plain_text`: whether it is text/plain or text/html, unnamed and inline.
     `flowed`: whether a text's lines flow (RFC 3676), and `delsp`: whether their last spaces are none of its own.
     """
 
@@ -45,16 +53,21 @@ class PartHeader(NamedTuple):
     told_by_content: bool = False
     flowed: bool = False
     delsp: bool = False
+    is_plain_text: bool = False
 
 
 def part_header(
     block: bytes, limits: MimeLimits, log: DefectLog, part: str | None, *, digest: bool
 ) -> tuple[PartHeader, int]:
     """The header of a part from its block, and how much of the block belongs to it (see `Fields.octets`)."""
-    if len(block) <= _CACHED_BYTES and b"name" not in block and b"boundary" not in block:
-        cached = _faultless(block, limits, digest)
-        if cached:
-            return cached
+    if len(block) <= _CACHED_BYTES and b"name" not in block:
+        if b"boundary" not in block:
+            cached = _faultless(block, limits, digest)
+            if cached:
+                return cached
+        elif multipart := _MULTIPART_BLOCK.fullmatch(block):
+            kind, boundary = multipart[1].decode().lower(), multipart[2].decode()
+            return PartHeader(kind, None, None, None, None, "7bit", boundary), len(block)
     fields = split_fields(block, limits, log, part)
     return read_part_header(fields, limits, log, part, digest=digest), fields.octets
 
@@ -80,6 +93,10 @@ def read_part_header(
     content_type, parameters = "message/rfc822" if digest else "text/plain", EMPTY
     raw = first.get("content-type")
     if raw is not None:
+        multipart = _MULTIPART.fullmatch(raw)
+        if multipart and limits.parameters and "content-disposition" not in first and "content-id" not in first:
+            encoding = _encoding(first.get("content-transfer-encoding"), log, part)
+            return PartHeader(multipart[1].lower(), None, None, None, None, encoding, multipart[2])
         parameters = parse_parameters(raw, limits.parameters)
         read = _TYPE.match(parameters.value)
         if read is None:
@@ -90,6 +107,7 @@ def read_part_header(
     raw = first.get("content-disposition")
     disposition_parameters = EMPTY if raw is None else parse_parameters(raw, limits.parameters)
     disposition = _TOKEN.match(disposition_parameters.value)
+    disposition_type = disposition[1] if disposition else None
     if parameters.cut or disposition_parameters.cut:
         log.note(DefectCode.TOO_MANY_PARAMETERS, part)
     charset = parameters.parameters.get("charset", "").strip("\"' \t")
@@ -98,23 +116,27 @@ def read_part_header(
     label = label_of(content_type, parameters.parameters, filename)
     flowed = content_type == "text/plain" and parameters.parameters.get("format", "").lower() == "flowed"
     return PartHeader(
-        content_type=content_type,
-        charset=charset[:_CHARSET_CHARS] or None,
-        disposition=disposition[1] if disposition else None,
-        filename=filename,
-        content_id=content_id[:_CONTENT_ID_CHARS] or None,
-        encoding=_encoding(first.get("content-transfer-encoding"), log, part),
-        boundary=parameters.parameters.get("boundary", ""),
-        label=label,
-        told_by_content=label is None and is_told_by_content(content_type, parameters.parameters, filename),
-        flowed=flowed,
-        delsp=flowed and parameters.parameters.get("delsp", "").lower() == "yes",
+        content_type,
+        charset[:_CHARSET_CHARS] or None,
+        disposition_type,
+        filename,
+        content_id[:_CONTENT_ID_CHARS] or None,
+        _encoding(first.get("content-transfer-encoding"), log, part),
+        parameters.parameters.get("boundary", ""),
+        label,
+        label is None and is_told_by_content(content_type, parameters.parameters, filename),
+        flowed,
+        flowed and parameters.parameters.get("delsp", "").lower() == "yes",
+        content_type in _BODIES and filename is None and disposition_type in {None, "inline"},
     )
 
 
 def _encoding(raw: str | None, log: DefectLog, part: str | None) -> str:
     if not raw:
         return "7bit"
+    usual = _ENCODINGS.get(raw)
+    if usual is not None:
+        return usual
     token = _TOKEN.match(without_comments(raw))
     encoding = token[1].lower() if token else ""
     if not known(encoding):

@@ -33,28 +33,34 @@ def read_message(
         log = DefectLog(limits)
         structure = Structure(view, limits, log, deadline)
         envelope = build_envelope(structure.fields, limits, log)
-        text, html = structure.text, structure.html
-        plain = read_body(view, _part(view, text, limits), limits, log) if text else None
-        if plain is not None and text is not None and text.header.flowed:
-            plain = Body(unflowed(plain.content, delsp=text.header.delsp), plain.truncated, plain.charset)
-        attachments = tuple(
-            [
-                _part(view, leaf, limits)
-                for leaf in structure.leaves
-                if leaf is not text and leaf is not html and leaf.is_listed
-            ]
-        )
-        labels = structure.labels | {part.label for part in attachments}
-        if plain is not None:
-            labels.add(label_of_text(plain.content))
+        text, html, labels = structure.text, structure.html, structure.labels
+        plain = rich = None
+        if text is not None:
+            plain = read_body(view, text, limits, log)
+            header = text.header
+            if header.flowed:
+                plain = Body(unflowed(plain.content, delsp=header.delsp), plain.truncated, plain.charset)
+            label = label_of_text(plain.content)
+            if label is not None:
+                labels.add(label)
+        attachments = [
+            _part(view, leaf, limits)
+            for leaf in structure.leaves
+            if leaf is not text and leaf is not html and leaf.is_listed
+        ]
+        for part in attachments:
+            if part.label is not None:
+                labels.add(part.label)
+        if html is not None:
+            rich = read_body(view, html, limits, log)
         return ParsedMessage(
-            envelope=envelope,
-            text=plain,
-            html=read_body(view, _part(view, html, limits), limits, log) if html else None,
-            attachments=attachments,
-            defects=log.found(),
-            header_end=structure.header_end,
-            labels=tuple([label for label in Label if label in labels]),
+            envelope,
+            plain,
+            rich,
+            tuple(attachments),
+            log.found(),
+            structure.header_end,
+            tuple([label for label in Label if label in labels]) if labels else (),
         )
 
 
@@ -65,16 +71,16 @@ def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:
     if label is None and header.told_by_content:
         label = label_of_content(view, header.encoding, (leaf.start, leaf.end))
     return Part(
-        number=leaf.number,
-        parent=leaf.parent,
-        content_type=header.content_type,
-        charset=header.charset,
-        disposition=header.disposition,
-        filename=clean_filename(raw, limits.filename_bytes) if raw else None,
-        filename_raw=raw,
-        content_id=header.content_id,
-        encoding=header.encoding,
-        start=leaf.start,
-        end=leaf.end,
-        label=label,
+        leaf.number,
+        leaf.parent,
+        header.content_type,
+        header.charset,
+        header.disposition,
+        clean_filename(raw, limits.filename_bytes) if raw else None,
+        raw,
+        header.content_id,
+        header.encoding,
+        leaf.start,
+        leaf.end,
+        label,
     )

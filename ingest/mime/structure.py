@@ -43,13 +43,7 @@ class Leaf:
     @property
     def is_body(self) -> bool:
         """Whether it may become the text or html of the message (unnamed, inline, not in a forwarded message)."""
-        header = self.header
-        return (
-            self.parent is None
-            and header.content_type in {_PLAIN, _HTML}
-            and header.filename is None
-            and header.disposition in {None, "inline"}
-        )
+        return self.header.is_plain_text and self.parent is None
 
     @property
     def is_listed(self) -> bool:
@@ -137,24 +131,28 @@ class Structure:
     def _entity(self, at: int) -> int:
         """Begin the entity whose header is at `at`, and what begins with it; the offset from where to scan on."""
         while True:
-            top = not self._parts
             container = self._stack[-1] if self._stack else None
-            number, prefix, parent = self._place(container)
+            where: str | None
+            if container is None:
+                number, prefix, parent, where, digest = "1", "", None, None, False
+            else:
+                parent, digest = container.parent, container.digest
+                if container.boundary is None:
+                    number, prefix = container.prefix + "1", container.prefix
+                else:
+                    number = f"{container.prefix}{container.children}"
+                    prefix = number + "."
+                where = number
             self._parts += 1
             if self._deadline:
                 self._deadline.step()
             if self._parts > self._limits.parts or self._header_bytes > self._limits.all_headers_bytes:
                 return self._give_up(number, parent, at)
-            where = None if top else number
-            header, start, scan_on = self._header(at, where, digest=container is not None and container.digest)
-            label = header.label or label_within(
-                container.leaf.header.label if container else None, header.content_type
-            )
-            if label is not None:
-                self.labels.add(label)
-                header = header._replace(label=label)
-            leaf = Leaf(number, parent, header, start)
+            header, start, scan_on = self._header(at, where, digest=digest)
             kind = header.content_type
+            if header.label is not None or (container is not None and container.leaf.header.label is not None):
+                header = self._labelled(header, container)
+            leaf = Leaf(number, parent, header, start)
             if kind.startswith("multipart/"):
                 boundary = self._boundary_of(leaf, where)
                 if boundary is not None:
@@ -169,43 +167,43 @@ class Structure:
             self._stack.append(_Container(leaf, number + ".", number, None))
             at = start
 
-    def _place(self, container: _Container | None) -> tuple[str, str, str | None]:
-        """The number of the next entity, the prefix of its children if it is a multipart, the message it lies in."""
-        if container is None:
-            return "1", "", None
-        if container.boundary is None:
-            return container.prefix + "1", container.prefix, container.parent
-        number = f"{container.prefix}{container.children}"
-        return number, number + ".", container.parent
+    def _labelled(self, header: PartHeader, container: _Container | None) -> PartHeader:
+        """The header with its own label or that of what it lies in, which the message gets, too."""
+        label = header.label or label_within(container.leaf.header.label if container else None, header.content_type)
+        if label is None:
+            return header
+        self.labels.add(label)
+        return header._replace(label=label)
 
     def _header(self, at: int, where: str | None, *, digest: bool) -> tuple[PartHeader, int, int]:
         """Read the header at `at`: what it says, where the content starts, from where to scan for delimiters."""
-        view, end = self._view, self._end
-        if at == 0 and (empty := _FIRST_EMPTY_LINE.match(view)):
+        view, end, limits = self._view, self._end, self._limits
+        if where is None and (empty := _FIRST_EMPTY_LINE.match(view)):
             self.header_end = empty.end()
-            return part_header(b"", self._limits, self._log, where, digest=digest)[0], empty.end(), empty.end() - 1
+            return part_header(b"", limits, self._log, where, digest=digest)[0], empty.end(), empty.end() - 1
         if at >= end:
-            return part_header(b"", self._limits, self._log, where, digest=digest)[0], end, end
-        line_feed = max(at - 1, 0)
+            return part_header(b"", limits, self._log, where, digest=digest)[0], end, end
+        line_feed = at - 1 if at else 0
         if self._empty_line[0] < line_feed:
             self._empty_line = empty_line(view, line_feed) or (end, end)
-        header_end, start = min(self._empty_line[0] + 1, end), self._empty_line[1]
+        last_line_feed, start = self._empty_line
+        header_end = last_line_feed + 1 if last_line_feed < end else end
         scan_on = start - 1
-        block = bytes(view[at : min(header_end, at + self._limits.header_block_bytes + 1)])
-        if self._boundaries and (len(block) < header_end - at or block.startswith(b"--") or b"\n--" in block):
+        block = bytes(view[at : min(header_end, at + limits.header_block_bytes + 1)])
+        is_cut = len(block) < header_end - at
+        is_suspect = is_cut or (b"--" in block and (block.startswith(b"--") or b"\n--" in block))
+        if is_suspect and self._boundaries:
             cut = self._scan.next(line_feed, header_end, self._boundaries)
             if cut:
                 start, scan_on = max(cut.at + 1, at), cut.at
                 block = block[: start - at]
         self._header_bytes += len(block)
         if where is None:
-            self.fields = split_fields(block, self._limits, self._log, where)
-            header, used = (
-                read_part_header(self.fields, self._limits, self._log, where, digest=digest),
-                self.fields.octets,
-            )
+            self.fields = split_fields(block, limits, self._log, where)
+            header = read_part_header(self.fields, limits, self._log, where, digest=digest)
+            used = self.fields.octets
         else:
-            header, used = part_header(block, self._limits, self._log, where, digest=digest)
+            header, used = part_header(block, limits, self._log, where, digest=digest)
         if used < len(block):  # the empty line is missing: what is no field is content
             start = at + used
             scan_on = max(start - 1, line_feed)
@@ -253,9 +251,11 @@ class Structure:
 
     def _close(self, depth: int, end: int) -> None:
         """Close the open leaf and all containers from `depth` on: their content ends at `end`."""
-        if self._leaf is not None:
-            self._leaf.close(end)
-            self._offer(self._leaf)
+        leaf = self._leaf
+        if leaf is not None:
+            leaf.close(end)
+            if leaf.is_body:
+                self._merge({leaf.header.content_type: (leaf, True)})
             self._leaf = None
         while len(self._stack) > depth:
             container = self._stack.pop()
@@ -272,11 +272,8 @@ class Structure:
                 else:
                     self._log.note(DefectCode.BOUNDARY_NOT_FOUND, where)
                     self.leaves.append(leaf)
-            self._merge(container.picks)
-
-    def _offer(self, leaf: Leaf) -> None:
-        if leaf.is_body:
-            self._merge({leaf.header.content_type: (leaf, True)})
+            if container.picks:
+                self._merge(container.picks)
 
     def _merge(self, offered: dict[str, tuple[Leaf, bool]]) -> None:
         """Bodies of a closed child go to its container: of alternatives the last counts, else the first.

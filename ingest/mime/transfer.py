@@ -127,21 +127,22 @@ def quoted_printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if not end:  # an overlong line: only what may be the beginning of an escape has to wait
             escape = data.rfind(b"=", max(0, len(data) - _QP_PENDING_BYTES))
             end = escape if escape >= 0 else len(data)
-        yield _quoted_printable(data[:end])
+        yield quoted_printable_octets(data[:end])
         if data[end - 1 : end + 1] == b"==":
             yield b"="  # a2b_qp drops a "=" at its end
         rest = data[end:]
-    yield _quoted_printable(rest)
+    yield quoted_printable_octets(rest)
 
 
-def _quoted_printable(data: bytes) -> bytes:
+def quoted_printable_octets(data: bytes) -> bytes:
+    """A whole value decoded; a "=" that ends it goes."""
     if b"=" not in data:
         return data
     if b"= " in data or b"=\t" in data:
         data = _QP_LOOSE_BREAK.sub(b"=", data)
     if b"==" in data:  # a2b_qp takes two for one; the second pass gets the pairs that the first one made
         data = data.replace(b"==", b"=3D=").replace(b"==", b"=3D=")
-    if b"=\r" in data:  # a2b_qp passes over everything from a bare one to the next LF
+    if data.count(b"=\r") > data.count(b"=\r\n"):  # a2b_qp passes over everything from a bare one to the next LF
         data = data.replace(b"=\r\n", b"=\n").replace(b"=\r", b"=3D\r")
     return binascii.a2b_qp(data)
 

@@ -61,13 +61,12 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The header fields an event carries, decoded. `received`: newest Received date; `date`: the sender's claim."""
+    """The header fields an event carries, decoded. `date` is the sender's claim."""
 
     message_id: str | None = None
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     date: datetime | None = None
-    received: datetime | None = None
     from_: tuple[Address, ...] = ()
     sender: tuple[Address, ...] = ()
     reply_to: tuple[Address, ...] = ()

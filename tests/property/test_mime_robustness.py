@@ -83,8 +83,7 @@ def check(raw: bytes, message: ParsedMessage, limits: MimeLimits) -> None:
     assert all(defect.code in set(DefectCode) for defect in message.defects)
     envelope = message.envelope
     assert len(envelope.headers) <= limits.headers
-    for date in (envelope.date, envelope.received):
-        assert date is None or date.utcoffset() is not None
+    assert envelope.date is None or envelope.date.utcoffset() is not None
     for found in (envelope.from_, envelope.sender, envelope.reply_to, envelope.to, envelope.cc):
         assert len(found) <= limits.addresses
         assert all(address.address for address in found)
