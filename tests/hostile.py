@@ -113,6 +113,7 @@ HEADERS: Mapping[str, Construct] = {
     "encoded words among addresses": _field(b"To", _of(b"=?utf-8?q?a=2Cb?= <a@x.org>,")),
     "encoded words": _field(b"Subject", _of(b"=?utf-8?q?a?= ")),
     "encoded words of two charsets": _field(b"Subject", _of(b"=?utf-8?q?a?= =?koi8-r?b?YQ?= ")),
+    "cut encoded words": _field(b"Subject", _of(b"=?utf-8?b?5pel5p?= =?utf-8?b?ys6Kqe?= =?utf-8?q?=e?=\r\n")),
     "open encoded words": _field(b"Subject", _of(b"=?a?q?")),
     "encoded words with question marks": _field(b"Subject", _of(b"=?a?q?" + b"?" * 9)),
     "beginnings of encoded words": _field(b"Subject", _of(b"=?")),
