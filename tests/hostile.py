@@ -140,6 +140,8 @@ PARAMETERS: Mapping[str, Construct] = {
     "parameter sections": _field(b"Content-Type", lambda n: b"a/b" + _numbered(b"; n*%d*=%%41")(n)),
     "sections of a filename": _field(b"Content-Type", lambda n: b"a/b" + _numbered(b"; name*%d*=''%%41")(n)),
     "sections of many names": _field(b"Content-Type", lambda n: b"a/b" + _numbered(b"; n%d*0*=utf-8''%%41")(n)),
+    "sections of the same number": _field(b"Content-Type", lambda n: b"a/b" + b"; n*1=b" * n),
+    "spaces before stars": _field(b"Content-Type", lambda n: b"a/b" + b"; n  *" * n + b"=a" + b"; n" + b" " * n),
     "stars": _field(b"Content-Type", lambda n: b"a/b; n" + b"*" * n + b"=a"),
     "slashes in a type": _field(b"Content-Type", _of(b"a/")),
     "dots in a filename": _field(b"Content-Type", lambda n: b"a/b; name=" + b". " * n),
