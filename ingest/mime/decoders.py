@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from ingest.mime.defects import DefectCode
 from ingest.mime.octets import CHUNK_BYTES, chunks, octets
+from ingest.mime.rtf import ENCODING as COMPRESSED_RTF
+from ingest.mime.rtf import rtf_chunks
 from ingest.mime.transfer import (
     base64_chunks,
     base64_octets,
@@ -30,6 +32,7 @@ _DECODERS = {
     "uuencode": uuencode_chunks,
     "x-uue": uuencode_chunks,
     "uue": uuencode_chunks,
+    COMPRESSED_RTF: rtf_chunks,
 }
 _DAMAGE = {
     "base64": (re.compile(rb"[^A-Za-z0-9+/=\s]|=[^=\s]|={3}"), DefectCode.BASE64_DAMAGED),
