@@ -4,6 +4,8 @@ Rules of this file:
 - One pass, no recursion; comments, groups, quoted strings, routes and domain literals are understood.
 - Only a mailbox that can be read in one way becomes an address. What is doubtful is left out with a defect: an address
   must never come out of a display name, a comment or an encoded word (CVE-2023-27043 and its kin).
+- A ";" where no group ends separates as Outlook has it, with a defect. A bare address before it that an angle-addr
+  follows may be a part of that one's name, and is left out.
 - Encoded words are decoded in display names, after the structure is known.
 """
 
@@ -31,6 +33,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _COMMENT_TOKEN = re.compile(r"[^()\\]+|\\.|[()\\]", re.DOTALL)
+_WORD = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 _CACHED_CHARS = 200
@@ -66,21 +69,29 @@ class _Reader:
         self.defect: DefectCode | None = None
         self.in_group = False
         self.is_list = False
+        self.may_separate = False  # a ";" without a group
+        self.separated = False
+        self.bare_from: int | None = None  # where in `found` addresses begin that may yet be part of a name
 
     def read(self, raw: str) -> None:
         at, end = 0, len(raw)
         self.is_list = "," in raw
+        self.may_separate = ";" in raw and ("=?" not in raw or "=?" not in _WORD.sub("", raw))
         while 0 <= at < end:
             if len(self.found) >= self.limits.addresses:
+                if "<" in raw[at:]:
+                    self._leave_out_bare()
                 self.wrong(DefectCode.TOO_MANY_ADDRESSES)
                 return
             usual = _USUAL.match(raw, at)
-            if usual is None or "=?" in (usual[1] or usual[4]):
+            if usual is None or self.separated or "=?" in (usual[1] or usual[4]):
                 at = self._element(raw, at)
                 continue
             at = usual.end()
             name = usual[3] if usual[2] is None else usual[2]
             self.found.append(Address(_display(name) if name else "", usual[1] or usual[4]))
+        if at < 0:
+            self._leave_out_bare()
 
     def wrong(self, code: DefectCode) -> None:
         self.defect = self.defect or code
@@ -108,18 +119,35 @@ class _Reader:
 
     def _finish(self, tokens: list[_Token], comment: str, end: str, *, doubtful: bool) -> None:
         """Make a mailbox of an element that `end` (",", ":" or ";") ends."""
+        separates = False
         if end == ":":
             doubtful |= self.in_group or any(kind == "special" for kind, _ in tokens)
             self.in_group, tokens = True, []
         elif end == ";":
-            doubtful |= not self.in_group
+            self.is_list |= not self.in_group
+            separates = self.may_separate and not self.in_group
+            doubtful |= not (self.in_group or separates)
             self.in_group = False
-        if not doubtful and any(kind != "space" for kind, _ in tokens):
-            mailbox = self._mailbox(tokens, comment)
+        has_angle = ("special", "<") in tokens
+        if doubtful or has_angle:
+            self._leave_out_bare()
+        if any(kind != "space" for kind, _ in tokens):
+            if self.separated:
+                self.wrong(DefectCode.ADDRESS_MALFORMED)
+            mailbox = None if doubtful else self._mailbox(tokens, comment)
             if mailbox:
+                if separates and not has_angle and self.bare_from is None:
+                    self.bare_from = len(self.found)
                 self.found.append(mailbox)
             doubtful = mailbox is None
+            self.separated |= separates
         if doubtful:
+            self.wrong(DefectCode.ADDRESS_MALFORMED)
+
+    def _leave_out_bare(self) -> None:
+        if self.bare_from is not None:
+            del self.found[self.bare_from :]
+            self.bare_from = None
             self.wrong(DefectCode.ADDRESS_MALFORMED)
 
     def _comment(self, raw: str, at: int) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 Rules of this file:
 - Declared, else UTF-8, else detected on a bounded sample, else replacement characters.
+- Raw octets of a header are in the charset that the same header names elsewhere, else windows-1252, else Latin-1.
 - Only codecs that are charsets, and only names known beforehand: `codecs` remembers every unknown one for ever.
 - What comes out can be encoded as UTF-8: no lone surrogates.
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 import codecs
 import encodings
 import functools
+import itertools
 import pkgutil
 import re
+from collections.abc import Iterable
 from encodings.aliases import aliases
 
 import charset_normalizer
@@ -43,6 +46,11 @@ _SUPERSETS = {
     "tis-620": "cp874",
     "iso2022_jp": "iso2022_jp_ext",
 }
+_IN_TYPE = re.compile(r";\s*+charset\s*+=\s*+\"?([^\s\";]{1,64})", re.IGNORECASE)
+_IN_WORD = re.compile(r"=\?([^?*\s]{1,64})(?:\*[^?\s]{0,64})?\?[bBqQ]\?")
+_NAMES_TRIED = 16
+_UNTELLING = frozenset({"ascii", "utf-8"})
+_ASCII = bytes(range(0x20, 0x7F))
 _C1 = re.compile("[\x80-\x9f]")
 _TOLERATED_SHARE = 50  # one damaged character in so many is damage, more is another charset
 
@@ -123,6 +131,35 @@ def _guess(data: bytes, sample_bytes: int) -> tuple[str, str]:
     if sample_bytes:
         return data.decode("utf-8", "replace"), "utf-8"
     return data.decode("latin-1"), "iso-8859-1"
+
+
+def charset_of_header(fields: Iterable[tuple[str, str]]) -> str | None:
+    """The charset that raw octets in these fields (names and values) may be in if they are not UTF-8.
+
+    That is what Content-Type names, else what an encoded word does; None without one in which ASCII is ASCII.
+    """
+    fields = tuple(fields)
+    types = (value for name, value in fields if name.lower() == "content-type")
+    named = itertools.chain(
+        _IN_TYPE.findall(next(types, "")), (word[1] for _, value in fields for word in _IN_WORD.finditer(value))
+    )
+    return next(filter(_is_telling, itertools.islice(named, _NAMES_TRIED)), None)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_telling(name: str) -> bool:
+    codec = codec_of(name)
+    return codec is not None and codec not in _UNTELLING and _try(_ASCII, codec, cut=False) == _ASCII.decode()
+
+
+def decode_eight_bit(data: bytes, charset: str | None) -> str:
+    """Raw octets of a header that are not UTF-8, in what `charset_of_header` gave if they are text in it."""
+    for name in (charset, "windows-1252"):
+        if name is not None:
+            text, _, wrong = decode_text(data, name, sample_bytes=0)
+            if wrong is None and not _C1.search(text):
+                return text
+    return data.decode("latin-1")
 
 
 def cut_utf8(text: str, limit_bytes: int) -> tuple[str, bool]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from ingest.mime.defects import DefectCode
 from ingest.mime.octets import CHUNK_BYTES, chunks, octets
+from ingest.mime.rtf import ENCODING as COMPRESSED_RTF
+from ingest.mime.rtf import rtf_chunks
 from ingest.mime.transfer import (
     base64_chunks,
     base64_octets,
@@ -31,6 +33,7 @@ _DECODERS = {
     "uuencode": uuencode_chunks,
     "x-uue": uuencode_chunks,
     "uue": uuencode_chunks,
+    COMPRESSED_RTF: rtf_chunks,
 }
 _WHOLE = {"base64": base64_octets, "quoted-printable": quoted_printable_octets}
 _DAMAGE = {

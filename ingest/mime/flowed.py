@@ -2,6 +2,7 @@
 
 Rules of this file:
 - A line that ends in a space goes on in the next one of the same quote depth. The signature's "-- " never does.
+- An empty line is one, also where the RFC lets it end the paragraph before it: a space before it was typed, not made.
 - Line ends that stay are those that were sent.
 """
 
@@ -26,7 +27,7 @@ def unflowed(text: str, *, delsp: bool) -> str:
         if not line[0]:
             break
         signature = content == _SIGNATURE
-        if soft and len(quotes) == depth and not signature:
+        if soft and content and len(quotes) == depth and not signature:
             if delsp:
                 pieces[-1] = pieces[-1][:-1]
         else:

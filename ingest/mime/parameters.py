@@ -1,31 +1,37 @@
 """Content-Type, Content-Disposition and their parameters (RFC 2045, 5.1; RFC 2231, 3 and 4).
 
 Rules of this file:
-- The first of two equal names is used; of a name in both forms, the extended one.
-- Tolerated: values with spaces but without quotes, empty parameters, quotes left open, comments behind a value.
+- The first of two equal names is used; of a name in several forms, the extended one, then whole sections, then the
+  plain one, then what there is of sections.
+- Tolerated: values with spaces but without quotes, empty parameters, quotes left open, comments behind a value,
+  sections out of order or counted from 1, a space before a star.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
 
 from ingest.mime.charsets import decode_text
 
 _COMMENT = re.compile(r"\([^()]*+\)")
-_PARAMETER = re.compile(r';(?:\s|\([^()]*+\))*+([^\s=;"]++)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL)
+_PARAMETER = re.compile(
+    r';(?:\s|\([^()]*+\))*+([^\s=;"]++(?:\s++\*[^\s=;"]*+)?+)\s*+=\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^;]*+)', re.DOTALL
+)
 _USUAL = re.compile(
     r'\s*+([\w.+-]++(?:/[\w.+-]++)?)\s*+((?:;\s*+[\w-]++=(?:"[^"\\]*+"|[!#-&*-:<>-\[\]-~]++)\s*+)*+)', re.ASCII
 )
 _USUAL_PAIR = re.compile(r'([\w-]++)=(?:"([^"]*+)"|([^\s;]++))', re.ASCII)
 _SECTION = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?", re.ASCII)
+_UNNUMBERED = -1
 _FREE_TEXT = frozenset({"name", "filename"})
 _CACHED_CHARS = 200
+_Section = tuple[str, bool]  # its text, and whether it is encoded
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -69,20 +75,21 @@ def _parse_any(raw: str, limit: int) -> Parameterised:
     if not semicolon:
         return Parameterised(value, _NO_PARAMETERS)
     plain: dict[str, str] = {}
-    sections: dict[str, dict[int, tuple[str, bool]]] = {}
+    sections: dict[str, dict[int, _Section]] = {}
     found = _PARAMETER.finditer(raw, len(head))
-    for parameter in islice(found, limit):
-        name = parameter[1].lower()
+    for parameter in itertools.islice(found, limit):
+        name = "".join(parameter[1].lower().split())
         text = _unquoted(name, parameter[2])
         section = _SECTION.fullmatch(name)
         if section is None:
             plain.setdefault(name, text)
         else:
-            numbered = sections.setdefault(section[1], {})
-            numbered.setdefault(int(section[2] or 0), (text, section[2] is None or bool(section[3])))
+            number = _UNNUMBERED if section[2] is None else int(section[2])
+            sections.setdefault(section[1], {}).setdefault(number, (text, number < 0 or bool(section[3])))
     for name, numbered in sections.items():
-        if 0 in numbered:
-            plain[name] = _joined(numbered)
+        row, is_whole = _row(numbered)
+        if row and (is_whole or not plain.get(name)):
+            plain[name] = _joined(row)
     return Parameterised(value, MappingProxyType(plain), next(found, None) is not None)
 
 
@@ -99,16 +106,26 @@ def _unquoted(name: str, text: str) -> str:
     return text.split(None, 1)[0]
 
 
-def _joined(sections: dict[int, tuple[str, bool]]) -> str:
-    """Sections 0, 1, … up to the first gap; the first one names the charset if it is extended."""
-    first, extended = sections[0]
+def _row(sections: dict[int, _Section]) -> tuple[list[_Section], bool]:
+    """The extended value, else sections 0, 1, … up to the first gap; and whether none is missing.
+
+    Those that count from 1 may have lost their first one.
+    """
+    if _UNNUMBERED in sections:
+        return [sections[_UNNUMBERED]], True
+    numbers = itertools.count(0 if 0 in sections else 1)
+    row = [sections[number] for number in itertools.takewhile(sections.__contains__, numbers)]
+    return row, 0 in sections and len(row) == len(sections)
+
+
+def _joined(row: list[_Section]) -> str:
+    """The text of sections; the first one names the charset if it is extended."""
+    first, extended = row[0]
     charset = None
     if extended and first.count("'") > 1:
         charset, _, first = first.split("'", 2)
-    pieces = [(first, extended)]
-    while (piece := sections.get(len(pieces))) is not None:
-        pieces.append(piece)
-    if not any(encoded for _, encoded in pieces):
-        return "".join(text for text, _ in pieces)
-    octets = b"".join(unquote_to_bytes(text) if encoded else text.encode() for text, encoded in pieces)
+        row[0] = first, extended
+    if not any(encoded for _, encoded in row):
+        return "".join(text for text, _ in row)
+    octets = b"".join(unquote_to_bytes(text) if encoded else text.encode() for text, encoded in row)
     return decode_text(octets, charset or None, sample_bytes=0)[0]

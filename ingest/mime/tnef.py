@@ -1,7 +1,8 @@
 """What lies in a winmail.dat: attachments, bodies and embedded messages (MS-OXTNEF).
 
 Rules of this file:
-- Children are spans over the decoded winmail.dat; names are decoded, nothing else is.
+- Children are spans over the decoded winmail.dat; names are decoded, nothing else is. Compressed RTF is a span with an
+  encoding of its own.
 - Embedded messages wait on an explicit stack; an octet is read once a level, and there are few levels.
 - Every count is bounded: children by `parts`, attributes and properties by an `Allowance`, levels by
   `nested_messages`. What is beyond lies in the original, which is stored as it came.
@@ -19,10 +20,12 @@ from ingest.mime.filenames import clean_filename
 from ingest.mime.limits import MimeLimits
 from ingest.mime.mapi import PT_OBJECT, PT_UNICODE, Allowance, Cursor, Property
 from ingest.mime.octets import octets
+from ingest.mime.rtf import ENCODING as COMPRESSED_RTF
 from ingest.mime.tnefstream import SIGNATURE, TITLE, Attachment, Stream
 from ingest.models import Label, Part
 
 _ENTRIES, _ENTRIES_A_PART = 4096, 128  # Outlook writes some 100 a message and 40 an attachment
+_COMPRESSED_RTF_BYTES = 512 * 1024  # all together: to decompress so much takes 0.3 s at worst
 
 # Properties of an attachment (MS-OXPROPS, 2).
 _DISPLAY_NAME, _FILENAME, _METHOD, _LONG_FILENAME, _MIME_TAG = 0x3001, 0x3704, 0x3705, 0x3707, 0x370E
@@ -42,8 +45,8 @@ _OCTETS_A_CHARACTER = 4
 def read_tnef(buffer: memoryview, number: str, limits: MimeLimits, log: DefectLog) -> tuple[Part, ...]:
     """The children of a winmail.dat; those of an embedded message come behind it.
 
-    A body is unnamed and inline; compressed RTF is left where it is. An embedded message is of type
-    application/ms-tnef, labelled so, and has children of its own. An OLE object is one opaque attachment.
+    A body is unnamed and inline. An embedded message is of type application/ms-tnef, labelled so, and has children of
+    its own. An OLE object is one opaque attachment.
 
     Args:
         buffer: the part's decoded content, which the spans are over.
@@ -62,6 +65,7 @@ class _Reader:
         self._view, self._limits, self._log = view, limits, log
         self._allowance = Allowance(view, _ENTRIES + _ENTRIES_A_PART * limits.parts)
         self._parts: list[Part] = []
+        self._compressed_rtf_left = _COMPRESSED_RTF_BYTES
 
     def read(self, number: str) -> tuple[Part, ...]:
         waiting = [(number, 0, len(self._view), 0)]
@@ -93,10 +97,20 @@ class _Reader:
     def _made(self, stream: Stream) -> Iterator[Part]:
         number = (f"{stream.number}.{index}" for index in itertools.count(1))
         for content_type, found in stream.bodies.items():
+            if found is stream.compressed_rtf and not self._pays_for(found):
+                self._log.note(DefectCode.TNEF_CUT, stream.number, "too much compressed RTF")
+                continue
             yield self._body(stream, next(number), content_type, found)
         for attachment in stream.attachments:
             if attachment.content is not None:
                 yield self._attachment(stream, next(number), attachment, attachment.content)
+
+    def _pays_for(self, rtf: Property) -> bool:
+        size = rtf.end - rtf.start
+        if size > self._compressed_rtf_left:
+            return False
+        self._compressed_rtf_left -= size
+        return True
 
     def _body(self, stream: Stream, number: str, content_type: str, found: Property) -> Part:
         charset = stream.charset
@@ -113,7 +127,7 @@ class _Reader:
             filename=None,
             filename_raw=None,
             content_id=None,
-            encoding="binary",
+            encoding=COMPRESSED_RTF if found is stream.compressed_rtf else "binary",
             start=found.start,
             end=found.end,
         )

@@ -13,6 +13,7 @@ from ingest.mime.codepages import charset_of
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.mapi import PT_BINARY, PT_OBJECT, PT_STRING8, PT_UNICODE, Allowance, Cursor, Property, properties
 from ingest.mime.octets import chunks
+from ingest.mime.rtf import COMPRESSED
 
 SIGNATURE = 0x223E9F78
 
@@ -26,6 +27,7 @@ _LEVELS = frozenset({1, 2})  # of the message, of an attachment
 # Properties (MS-OXPROPS, 2).
 _PR_BODY, _PR_RTF, _PR_HTML, _PR_INTERNET_CODEPAGE, _PR_ATTACH_DATA = 0x1000, 0x1009, 0x1013, 0x3FDE, 0x3701
 _TEXTS = frozenset({PT_STRING8, PT_UNICODE})
+_RTF = "application/rtf"
 _RTF_HEADER_BYTES = 16  # sizes, type and checksum (MS-OXRTFCP, 2.1.3.1)
 _RTF_UNCOMPRESSED = b"MELA"
 
@@ -64,6 +66,7 @@ class Stream:
         self.charset: str | None = None
         self.html_charset: str | None = None
         self.bodies: dict[str, Property] = {}
+        self.compressed_rtf: Property | None = None  # the one of the bodies that is
         self.attachments: list[Attachment] = []
         self._read(Cursor(view, start, end))
 
@@ -116,17 +119,26 @@ class Stream:
 
     def _message(self, found: Property) -> None:
         for each in self._properties(found):
-            identifier, kind, start, end = each
+            identifier, kind = each.identifier, each.kind
             if identifier == _PR_INTERNET_CODEPAGE:
                 self.html_charset = self._charset(each)
             elif identifier == _PR_BODY and kind in _TEXTS:
                 self._body("text/plain", each)
             elif identifier == _PR_HTML and (kind in _TEXTS or kind == PT_BINARY):
                 self._body("text/html", each)
-            elif identifier == _PR_RTF and bytes(self._view[start + 8 : min(start + 12, end)]) == _RTF_UNCOMPRESSED:
-                size = Cursor(self._view, start + 4, end).u32()
-                start = min(start + _RTF_HEADER_BYTES, end)
-                self._body("application/rtf", Property(identifier, PT_BINARY, start, min(start + size, end)))
+            elif identifier == _PR_RTF and _RTF not in self.bodies:
+                self._rtf(each)
+
+    def _rtf(self, found: Property) -> None:
+        """Keep RTF: compressed with its header, else as it lies there."""
+        identifier, _, start, end = found
+        kind = bytes(self._view[start + 8 : min(start + 12, end)])
+        if kind == COMPRESSED:
+            self.compressed_rtf = self.bodies[_RTF] = found._replace(kind=PT_BINARY)
+        elif kind == _RTF_UNCOMPRESSED:
+            size = Cursor(self._view, start + 4, end).u32()
+            start = min(start + _RTF_HEADER_BYTES, end)
+            self._body(_RTF, Property(identifier, PT_BINARY, start, min(start + size, end)))
 
     def _body(self, content_type: str, found: Property) -> None:
         """Keep a body without its terminating NUL, if there is something in it."""

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - The white space between two words goes; octets of neighbours in one charset are joined before they become text.
-- Tolerated: spaces and question marks in Q, missing padding in B, words inside quotes or without space around them.
+- Tolerated: spaces and question marks in Q, missing padding in B, words inside quotes or without space around them,
+  escapes and quanta that were cut in two.
 - What is decoded carries no control characters: a word can't smuggle a line end into a header.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import functools
+import itertools
 import re
 
 from ingest.mime.charsets import decode_text
@@ -18,7 +20,9 @@ from ingest.mime.transfer import base64_octets
 # Bounded repetition keeps a row of unclosed words linear.
 _WORD = re.compile(r"=\?([^?\s]{0,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})\?=")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]+")
+_QUANTUM = 4
 _CACHED_CHARS = 200
+_Word = tuple[bool, str]  # whether it is in B, and its text
 
 
 def decode_words(value: str) -> str:
@@ -30,19 +34,20 @@ def decode_words(value: str) -> str:
 
 def _decoded(value: str) -> str:
     pieces: list[str] = []
-    octets, charset, last = bytearray(), "", 0
+    words: list[_Word] = []  # neighbours in one charset
+    charset, last = "", 0
     for word in _WORD.finditer(value):
         gap = value[last : word.start()]
         if gap and not (last and gap.isspace()):
-            _flush(octets, charset, pieces)
+            _flush(words, charset, pieces)
             pieces.append(gap)
         named = word[1].partition("*")[0].lower()  # "charset*language", RFC 2231, 5
         if named != charset:
-            _flush(octets, charset, pieces)
+            _flush(words, charset, pieces)
             charset = named
-        octets += _word_octets(word[2], word[3])
+        words.append((word[2] in "bB", word[3]))
         last = word.end()
-    _flush(octets, charset, pieces)
+    _flush(words, charset, pieces)
     pieces.append(value[last:])
     return _CONTROL.sub(" ", "".join(pieces))
 
@@ -50,12 +55,42 @@ def _decoded(value: str) -> str:
 _cached = functools.lru_cache(maxsize=256)(_decoded)  # a value is asked for twice, and names come again
 
 
-def _word_octets(encoding: str, text: str) -> bytes:
+def _flush(words: list[_Word], charset: str, pieces: list[str]) -> None:
+    if len(words) > 1:
+        pieces.append(_neighbours(words, charset))
+    elif words:
+        pieces.append(decode_text(_octets(*words[0]), charset, sample_bytes=0)[0])
+    words.clear()
+
+
+def _octets(is_base64: bool, text: str) -> bytes:
     raw = text.encode("utf-8", "replace")
-    return base64_octets(raw) if encoding in "bB" else binascii.a2b_qp(raw, header=True)
+    return base64_octets(raw) if is_base64 else binascii.a2b_qp(raw, header=True)
 
 
-def _flush(octets: bytearray, charset: str, pieces: list[str]) -> None:
-    if octets:
-        pieces.append(decode_text(bytes(octets), charset, sample_bytes=0)[0])
-        octets.clear()
+def _neighbours(words: list[_Word], charset: str) -> str:
+    octets, may_be_cut = bytearray(), False
+    for is_base64, text in words:
+        octets += _octets(is_base64, text)
+        if len(text) % _QUANTUM if is_base64 else "=" in text[-2:]:
+            may_be_cut = True
+    if may_be_cut and (whole := _made_whole(words, charset)) is not None:
+        return whole
+    return decode_text(bytes(octets), charset, sample_bytes=0)[0]
+
+
+def _made_whole(words: list[_Word], charset: str) -> str | None:
+    """The text of neighbours with their quanta and escapes made whole, if it is text.
+
+    Words that only lack their padding give control characters here: the bits left over in them are nought (RFC 4648,
+    3.5).
+    """
+    octets = bytearray()
+    for is_base64, run in itertools.groupby(words, lambda word: word[0]):
+        texts = ["".join(text.split()) if is_base64 else text for _, text in run]
+        if is_base64 and sum(map(len, texts)) % _QUANTUM:
+            octets += b"".join(_octets(is_base64, text) for text in texts)
+        else:
+            octets += _octets(is_base64, "".join(texts))
+    text, _, wrong = decode_text(bytes(octets), charset, sample_bytes=0)
+    return None if wrong or _CONTROL.search(text) else text

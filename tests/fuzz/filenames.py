@@ -65,11 +65,13 @@ def _round_trip(name: str) -> None:
     assert _name(f"filename*=utf-8''{encoded}") == name
     octets = name.encode()
     pieces = [octets[at : at + _SECTION_OCTETS] for at in range(0, len(octets), _SECTION_OCTETS)]
-    sections = [
-        f"filename*{at}*=" + ("" if at else "utf-8''") + quote(piece, safe="") for at, piece in enumerate(pieces)
-    ]
-    assert _name("; ".join(sections)) == name
-    assert _name("; ".join(reversed(sections))) == name
+    for first in (0, 1):
+        sections = [
+            f"filename*{at}*=" + ("" if at > first else "utf-8''") + quote(piece, safe="")
+            for at, piece in enumerate(pieces, first)
+        ]
+        assert _name("; ".join(sections)) == name
+        assert _name("; ".join(reversed(sections))) == name
     word = f"=?utf-8?b?{base64.b64encode(octets).decode()}?="
     assert _name(f'filename="{word}"') == re.sub(r"[\0-\x08\x0a-\x1f\x7f]+", " ", name)
 

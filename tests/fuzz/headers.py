@@ -108,6 +108,10 @@ def _spoofed(text: str) -> None:
         _is_real(f"{phrase} <{_REAL}>")
         _is_real(f"a: {phrase} <{_REAL}>;")
         _is_real(f"a@one.example, {phrase} <{_REAL}>, b@two.example", "a@one.example", "b@two.example")
+        found, _ = parse_addresses(f"a@one.example; {phrase} <{_REAL}>", LIMITS)
+        assert _specs(found) == [_REAL], found
+        found, _ = parse_addresses(f"<a@one.example>; {phrase} <{_REAL}>; b@two.example", LIMITS)
+        assert set(_specs(found)) <= {"a@one.example", _REAL, "b@two.example"}, found
     _is_real(f"{_REAL} {comment}")
     _is_real(f"<{comment}{_REAL}>")
 

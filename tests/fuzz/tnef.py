@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tnef_writer as write
 
+from ingest.mime.decoders import decoded
 from ingest.mime.defects import DefectLog
 from ingest.mime.filenames import clean_filename
 from ingest.mime.limits import MimeLimits
@@ -11,6 +12,8 @@ from ingest.mime.tnef import read_tnef
 
 LIMITS = MimeLimits(parts=12, nested_messages=3, filename_bytes=40, filename_raw_bytes=120, defects=20)
 MOST_BYTES = 4096
+_RTF = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")  # MS-OXRTFCP, 4.2
+_GROWTH = 8  # of compressed RTF
 
 
 def seeds() -> tuple[bytes, ...]:
@@ -22,6 +25,7 @@ def seeds() -> tuple[bytes, ...]:
         write.nested(5, attached),
         write.HEAD + write.codepage(932) + attached * 14,
         write.stream(write.message(write.text8(write.PR_BODY, b"text"), write.text(write.PR_HTML, "<p>"))),
+        write.stream(write.message(write.binary(write.PR_RTF, _RTF))),
         write.everything() + b"\0\r\n",
     )
 
@@ -47,6 +51,7 @@ def run(case: bytes) -> None:
         assert part.filename is None or clean_filename(part.filename, LIMITS.filename_bytes) == part.filename
         assert len((part.filename_raw or "").encode()) <= LIMITS.filename_raw_bytes
         assert part.disposition in {"inline", "attachment"}
+        assert len(b"".join(decoded(case, part))) <= _GROWTH * (part.end - part.start)
         assert "/" in part.content_type
         assert part.content_type.isprintable()
     for number, (start, end) in spans.items():

@@ -107,6 +107,54 @@ def test_an_encoded_word_stays_a_name_when_it_decodes_to_an_address() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    ["a@x.org;", "<a@x.org> ; ", "a@x.org (c);", ";a@x.org", "a@x.org;;", "g:a@x.org;;"],
+)
+def test_a_semicolon_at_an_end_is_passed_over(raw: str) -> None:
+    addresses, defect = parse_addresses(raw, LIMITS)
+    assert ([found.address for found in addresses], defect) == (["a@x.org"], None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "addresses"),
+    [
+        ("a@x.org; b@x.org;", [("", "a@x.org"), ("", "b@x.org")]),
+        ("Ann <a@x.org>; Bob <b@x.org>", [("Ann", "a@x.org"), ("Bob", "b@x.org")]),
+        ("Ann <a@x.org>;b@x.org", [("Ann", "a@x.org"), ("", "b@x.org")]),
+        ("Lee, Ann <a@x.org>; Lee, Bob <b@x.org>;", [("Ann", "a@x.org"), ("Bob", "b@x.org")]),
+        ('"Lee; c@x.org" <a@x.org>;=?utf-8?q?B;?= <b@x.org>', [("Lee; c@x.org", "a@x.org"), ("B;", "b@x.org")]),
+        ("a@x.org, b@x.org; c@x.org", [("", "a@x.org"), ("", "b@x.org"), ("", "c@x.org")]),
+        ("g: a@x.org; b@x.org; c@x.org", [("", "a@x.org"), ("", "b@x.org"), ("", "c@x.org")]),
+        ("a@x.org; Ann Lee; b@x.org", [("", "a@x.org"), ("", "b@x.org")]),
+    ],
+)
+def test_semicolons_separate_mailboxes_with_a_defect(raw: str, addresses: list[tuple[str, str]]) -> None:
+    assert parse_addresses(raw, LIMITS)[1] == DefectCode.ADDRESS_MALFORMED
+    assert read(raw) == addresses
+
+
+@pytest.mark.parametrize(
+    ("raw", "addresses"),
+    [
+        ("alice@example.org; Bob <b@x.org>", ["b@x.org"]),
+        ("alice@example.org; carol@example.org, <b@x.org>", ["b@x.org"]),
+        ("a@x.org, alice@example.org; <b@x.org>;", ["a@x.org", "b@x.org"]),
+        ("Ann <a@x.org>; alice@example.org; <b@x.org>", ["a@x.org", "b@x.org"]),
+        ("Doe; John <j@x.org>", ["j@x.org"]),
+        ("alice; b@x.org", ["b@x.org"]),
+        ("alice@example.org; <b@x.org", []),
+        ('alice@example.org; "<b@x.org>', []),
+        ("alice@example.org; (<b@x.org>", []),
+        ("=?utf-8?q?a; alice@example.org; b?=", []),
+        ("=?utf-8?q?a; <alice@example.org>; b?= <b@x.org>", ["b@x.org"]),
+    ],
+)
+def test_an_address_before_a_semicolon_is_left_out_where_it_may_be_in_a_name(raw: str, addresses: list[str]) -> None:
+    found, defect = parse_addresses(raw, LIMITS)
+    assert ([each.address for each in found], defect) == (addresses, DefectCode.ADDRESS_MALFORMED)
+
+
 def test_one_bad_mailbox_does_not_hide_the_good_ones() -> None:
     addresses, defect = parse_addresses("a@x.org, two words, b@x.org", LIMITS)
     assert [found.address for found in addresses] == ["a@x.org", "b@x.org"]
@@ -116,6 +164,10 @@ def test_one_bad_mailbox_does_not_hide_the_good_ones() -> None:
 def test_addresses_beyond_the_limit_are_dropped() -> None:
     addresses, defect = parse_addresses("a@x.org, " * 16_000, LIMITS)
     assert (len(addresses), defect) == (1000, DefectCode.TOO_MANY_ADDRESSES)
+
+
+def test_addresses_that_may_be_in_a_name_beyond_the_limit_are_left_out() -> None:
+    assert parse_addresses("a@x.org; " * 1000 + "<b@x.org>", LIMITS) == ((), DefectCode.ADDRESS_MALFORMED)
 
 
 def test_a_list_of_just_as_many_addresses_as_allowed_is_no_defect() -> None:

@@ -16,12 +16,25 @@ from ingest.mime.reader import read_message
     [
         ("one \r\ntwo\r\n", "one two\r\n"),
         ("one\r\ntwo\r\n", "one\r\ntwo\r\n"),
-        ("one \r\n\r\ntwo", "one \r\ntwo"),
+        ("one \r\n\r\ntwo", "one \r\n\r\ntwo"),
+        ("> one \r\n>\r\n> two", "> one \r\n>\r\n> two"),
+        ("one \r\n \r\ntwo", "one \r\n\r\ntwo"),
+        ("one \r\n  \r\ntwo", "one  two"),
         ("a \r\nb \r\nc\r\nd\r\n", "a b c\r\nd\r\n"),
         (" From here\r\n  indented\r\n", "From here\r\n indented\r\n"),
         (" > no quote\r\n", "> no quote\r\n"),
     ],
-    ids=["soft", "hard", "an empty line ends", "several", "stuffed", "a stuffed mark"],
+    ids=[
+        "soft",
+        "hard",
+        "an empty line stays",
+        "a quoted one",
+        "a stuffed one",
+        "a space is none",
+        "several",
+        "stuffed",
+        "a stuffed mark",
+    ],
 )
 def test_lines_that_were_broken_are_joined_and_stuffing_goes(sent: str, meant: str) -> None:
     assert unflowed(sent, delsp=False) == meant

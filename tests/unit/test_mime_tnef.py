@@ -13,8 +13,11 @@ import pytest
 import tnef_writer as write
 from fuzz.tnef import run, seeds
 
+from ingest.mime.decoders import decoded
 from ingest.mime.defects import DefectLog
 from ingest.mime.limits import MimeLimits
+from ingest.mime.reader import read_message
+from ingest.mime.rtf import ENCODING as COMPRESSED_RTF
 from ingest.mime.tnef import read_tnef
 from ingest.models import Label, Part
 
@@ -200,9 +203,69 @@ def test_an_empty_body_is_none_and_an_empty_file_is_one() -> None:
     assert outline(data) == [("2.1", "application/octet-stream", "empty.txt", b"")]
 
 
-def test_compressed_rtf_is_left_where_it_is() -> None:
-    rtf = struct.pack("<II4sI", 30, 30, b"LZFu", 0) + b"\0" * 18
-    assert read(write.stream(write.message(write.binary(write.PR_RTF, rtf)))) == ((), [])
+def decompressed(rtf: bytes) -> list[bytes]:
+    data = write.stream(write.message(write.binary(write.PR_RTF, rtf), write.binary(write.PR_RTF, b"no LZFu here")))
+    parts, defects = read(data)
+    assert {(part.number, part.content_type, part.disposition) for part in parts} <= {
+        ("2.1", "application/rtf", "inline")
+    }
+    assert not defects
+    return [b"".join(decoded(data, part)) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("compressed", "rtf"),
+    [
+        (
+            "2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0",
+            b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n",
+        ),
+        ("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0", b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"),
+    ],
+    ids=["from the dictionary", "overlapping itself"],
+)
+def test_compressed_rtf_is_decompressed_as_the_specification_s_examples_are(compressed: str, rtf: bytes) -> None:
+    assert decompressed(bytes.fromhex(compressed)) == [rtf]
+
+
+@pytest.mark.parametrize(
+    ("behind", "size", "body", "rtf"),
+    [
+        (12 + 9, 4, b"\0abcdefgh", b"abcd"),
+        (12 + 4, 99, b"\0abcdefgh", b"abc"),
+        (0xFFFFFFFF, 0xFFFFFFFF, b"\0abcdefgh\x01\0", b"abcdefgh"),
+        (0xFFFFFFFF, 99, b"\x02a\xff\xf0bcd", b"a"),
+        (0, 99, b"\0abcdefgh", b""),
+        (99, 99, b"", b""),
+    ],
+    ids=["too much", "cut by its length", "cut in a reference", "a reference to nothing", "nothing", "empty"],
+)
+def test_damaged_rtf_is_what_came_before_the_damage(behind: int, size: int, body: bytes, rtf: bytes) -> None:
+    assert decompressed(struct.pack("<II4sI", behind, size, b"LZFu", 0) + body) == [rtf]
+
+
+def test_rtf_of_an_unknown_kind_or_without_its_header_is_left_where_it_is() -> None:
+    assert decompressed(struct.pack("<II4sI", 30, 30, b"LZZu", 0) + b"\0" * 18) == []
+    assert decompressed(b"\0" * 8 + b"LZF") == []
+    assert decompressed(b"\0" * 8 + b"LZFu") == [b""]
+
+
+def test_more_compressed_rtf_than_is_decompressed_in_a_moment_stays_where_it_is() -> None:
+    rtf = struct.pack("<II4sI", 12 + 300_000, 300_000, b"LZFu", 0) + b"\0" * 300_000
+    body = write.message(write.binary(write.PR_RTF, rtf), write.text(write.PR_BODY, "a"))
+    parts, defects = read(write.stream(body, write.holding(write.stream(body))))
+    assert [part.content_type for part in parts] == [
+        "application/rtf",
+        "text/plain",
+        "application/ms-tnef",
+        "text/plain",
+    ]
+    assert defects == [("tnef_cut", "2.3")]
+
+
+def test_no_transfer_encoding_can_be_called_as_that_of_compressed_rtf() -> None:
+    head = f"Content-Transfer-Encoding: {COMPRESSED_RTF}\r\nContent-Type: a/b\r\n\r\nabc".encode()
+    assert read_message(head, LIMITS).attachments[0].encoding == "lzfu"
 
 
 @pytest.mark.parametrize("size", [0, 5, 0xFFFFFFFF])
