@@ -7,14 +7,14 @@ Rules of this file:
 from __future__ import annotations
 
 from ingest.mime.charsets import cut_utf8, decode_text
-from ingest.mime.decoders import IDENTITY, damage, decoded_octets, decoded_span
+from ingest.mime.decoders import IDENTITY, damage, decoded_span, decoded_whole
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 from ingest.mime.structure import Leaf
 from ingest.models import Body
 
 _OCTETS_A_CHARACTER = 4  # in no charset of mail does an octet of UTF-8 come from more than four
-_WHOLE = frozenset({*IDENTITY, "base64", "quoted-printable"})  # decoded, they take no more octets
+_SHRINKING = frozenset({"base64", "quoted-printable"})
 _NUL = "\0"
 
 
@@ -23,14 +23,14 @@ def read_body(view: memoryview, leaf: Leaf, limits: MimeLimits, log: DefectLog) 
     encoding, declared = leaf.header.encoding, leaf.header.charset
     room = limits.body_bytes * _OCTETS_A_CHARACTER
     raw = bytes(view[leaf.start : min(leaf.end, leaf.start + room)])
-    if leaf.end - leaf.start <= room and encoding in _WHOLE:
-        data, cut = decoded_octets(raw, encoding), False
-    else:
+    wrong, data, cut = None, raw, False
+    if leaf.end - leaf.start <= room and encoding in _SHRINKING:
+        data, wrong = decoded_whole(raw, encoding)
+    elif leaf.end - leaf.start > room or encoding not in IDENTITY:
         data, cut = _beginning(view, leaf, room)
-    if encoding not in IDENTITY:
         wrong = damage(raw, encoding)
-        if wrong:
-            log.note(wrong, leaf.number)
+    if wrong:
+        log.note(wrong, leaf.number)
     text, charset, defect = decode_text(data, declared, sample_bytes=limits.charset_sample_bytes, cut=cut)
     if defect:
         log.note(defect, leaf.number, declared or "")

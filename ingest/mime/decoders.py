@@ -21,6 +21,8 @@ from ingest.mime.transfer import (
     begins_uuencode,
     quoted_printable_chunks,
     quoted_printable_octets,
+    strict_base64,
+    strict_quoted_printable,
     uuencode_chunks,
 )
 from ingest.models import Part
@@ -36,6 +38,7 @@ _DECODERS = {
     COMPRESSED_RTF: rtf_chunks,
 }
 _WHOLE = {"base64": base64_octets, "quoted-printable": quoted_printable_octets}
+_STRICT = {"base64": strict_base64, "quoted-printable": strict_quoted_printable}
 _DAMAGE = {
     "base64": (re.compile(rb"[^A-Za-z0-9+/=\s]|=[^=\s]|={3}"), DefectCode.BASE64_DAMAGED),
     "quoted-printable": (
@@ -67,10 +70,10 @@ def decoded_span(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: i
         yield from filter(None, raw if decoder is None else decoder(raw))
 
 
-def decoded_octets(data: bytes, encoding: str) -> bytes:
-    """Base64 or quoted-printable in one piece, as `decoded` in several; other content as it is."""
-    decode = _WHOLE.get(encoding)
-    return data if decode is None else decode(data)
+def decoded_whole(data: bytes, encoding: str) -> tuple[bytes, DefectCode | None]:
+    """Base64 or quoted-printable in one piece, as `decoded` in several, and what is wrong with it."""
+    strict = _STRICT[encoding](data)
+    return (_WHOLE[encoding](data), damage(data, encoding)) if strict is None else (strict, None)
 
 
 def damage(raw: bytes, encoding: str) -> DefectCode | None:

@@ -33,7 +33,7 @@ class DefectCode(enum.StrEnum):
     HEADER_MALFORMED = "header_malformed"
     """A line among the header fields is none (no colon, or the line before the body is missing)."""
     HEADER_8BIT = "header_8bit"
-    """Raw octets in a header that are not UTF-8 (RFC 6532); read as Latin-1."""
+    """Raw octets in a header that are not UTF-8 (RFC 6532); read in a charset it names elsewhere, else windows-1252."""
     HEADER_CONTROL = "header_control"
     """NUL or another control character in a header was replaced."""
     HEADER_DUPLICATE = "header_duplicate"

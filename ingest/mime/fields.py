@@ -4,7 +4,7 @@ Rules of this file:
 - Split once, decode later: a field is (name as written, unfolded raw value).
 - A line that is no field among fields is passed over; after the last field it belongs to the body, whose separating
   empty line is missing.
-- Octets beyond ASCII are UTF-8 if they can be, else Latin-1.
+- Octets beyond ASCII are UTF-8 if they can be, else in the charset that the header names elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ingest.mime.charsets import cut_utf8
+from ingest.mime.charsets import charset_of_header, cut_utf8, decode_eight_bit
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 
@@ -60,7 +60,8 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         log.note(DefectCode.TOO_MANY_HEADERS, part, f"{len(fields)} fields")
         del fields[limits.headers :]
     if not is_utf8:
-        fields = [(name, _eight_bit(value, log, part)) for name, value in fields]
+        charset = charset_of_header(fields)
+        fields = [(name, _eight_bit(value, charset, log, part)) for name, value in fields]
     if len(block) * _GROWTH > limits.header_bytes:
         _cut_the_long(fields, limits, log, part)
     first: dict[str, str] = {}
@@ -99,14 +100,16 @@ def _text(block: bytes) -> tuple[str, bool]:
         return block.decode("latin-1"), False
 
 
-def _eight_bit(value: str, log: DefectLog, part: str | None) -> str:
+def _eight_bit(value: str, charset: str | None, log: DefectLog, part: str | None) -> str:
     if value.isascii():
         return value
+    octets = value.encode("latin-1", "replace")
     try:
-        return value.encode("latin-1", "replace").decode()
+        return octets.decode()
     except UnicodeDecodeError:
-        log.note(DefectCode.HEADER_8BIT, part, value)
-        return value
+        text = decode_eight_bit(octets, charset)
+        log.note(DefectCode.HEADER_8BIT, part, text)
+        return text
 
 
 def _cut_the_long(fields: list[Field], limits: MimeLimits, log: DefectLog, part: str | None) -> None:

@@ -15,7 +15,7 @@ from ingest.mime.octets import chunks, empty_line, forward, octets
 _NAME = rb"(?i:status|x-status|x-uidl?|x-keywords|x-imap[^\s:]*+|content-length)[ \t]*+:"
 _RUN = rb"(?:" + _NAME + rb"[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))++"
 _AT_START = re.compile(_RUN)
-_MAYBE = re.compile(rb"\n(?i:status|x-status|x-uid|x-keywords|x-imap|content-length)")
+_MAYBE = re.compile(rb"\n[SsXxCc](?i:tatus|-status|-uid|-keywords|-imap|ontent-length)")
 _MAYBE_BYTES = 16
 _REWRITTEN = re.compile(rb"\n" + _RUN)
 

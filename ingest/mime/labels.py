@@ -49,7 +49,8 @@ _CERTIFICATES = ".p7c"
 _SMIME_MESSAGE = ".p7m"
 _LOOK_BYTES = 1024
 _OID_BYTES = 64
-_ARMOUR = {
+ARMOUR = b"-----BEGIN PGP "
+_ARMOURED = {
     "-----BEGIN PGP MESSAGE-----": Label.PGP_ENCRYPTED,
     "-----BEGIN PGP SIGNED MESSAGE-----": Label.PGP_SIGNED,
 }
@@ -95,7 +96,7 @@ def label_of_content(view: memoryview, encoding: str, span: tuple[int, int]) -> 
 
 def label_of_text(text: str) -> Label | None:
     """The label of a text whose first armour begins a line (RFC 9580, 6.2)."""
-    if "-----BEGIN PGP " not in text:
+    if ARMOUR.decode() not in text:
         return None
-    found = [(at, label) for words, label in _ARMOUR.items() if (at := f"\n{text}".find(f"\n{words}")) >= 0]
+    found = [(at, label) for words, label in _ARMOURED.items() if (at := f"\n{text}".find(f"\n{words}")) >= 0]
     return min(found)[1] if found else None

@@ -27,6 +27,11 @@ _USUAL = re.compile(
     r'\s*+([\w.+-]++(?:/[\w.+-]++)?)\s*+((?:;\s*+[\w-]++=(?:"[^"\\]*+"|[!#-&*-:<>-\[\]-~]++)\s*+)*+)', re.ASCII
 )
 _USUAL_PAIR = re.compile(r'([\w-]++)=(?:"([^"]*+)"|([^\s;]++))', re.ASCII)
+# One name beyond ASCII, as most write it.
+_USUAL_EXTENDED = re.compile(
+    r"\s*+([\w.+-]++(?:/[\w.+-]++)?)\s*+;\s*+((?:file)?name)\*=([\w-]*+)'[\w-]*+'([\w!#$%&*+./:@^`{|}~-]*+)\s*+",
+    re.ASCII | re.IGNORECASE,
+)
 _SECTION = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?", re.ASCII)
 _UNNUMBERED = -1
 _FREE_TEXT = frozenset({"name", "filename"})
@@ -64,6 +69,10 @@ def _parse(raw: str, limit: int) -> Parameterised:
         if len(pairs) <= limit:
             plain = {name.lower(): quoted or token for name, quoted, token in reversed(pairs)}
             return Parameterised(usual[1].lower(), MappingProxyType(plain))
+    elif limit and (extended := _USUAL_EXTENDED.fullmatch(raw)):
+        value, name, charset, text = extended.groups()
+        decoded = decode_text(unquote_to_bytes(text), charset or None, sample_bytes=0)[0]
+        return Parameterised(value.lower(), MappingProxyType({name.lower(): decoded}))
     return _parse_any(raw, limit)
 
 

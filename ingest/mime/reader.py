@@ -14,7 +14,7 @@ from ingest.mime.defects import DefectLog
 from ingest.mime.envelope import build_envelope
 from ingest.mime.filenames import clean_filename
 from ingest.mime.flowed import unflowed
-from ingest.mime.labels import label_of_content, label_of_text
+from ingest.mime.labels import ARMOUR, label_of_content, label_of_text
 from ingest.mime.limits import MimeLimits
 from ingest.mime.octets import octets
 from ingest.mime.structure import Leaf, Structure
@@ -33,26 +33,26 @@ def read_message(
         log = DefectLog(limits)
         structure = Structure(view, limits, log, deadline)
         envelope = build_envelope(structure.fields, limits, log)
-        text, html, labels = structure.text, structure.html, structure.labels
+        text, html = structure.text, structure.html
         plain = rich = None
+        labels: set[Label | None] = {*structure.labels}
         if text is not None:
             plain = read_body(view, text, limits, log)
             header = text.header
             if header.flowed:
                 plain = Body(unflowed(plain.content, delsp=header.delsp), plain.truncated, plain.charset)
-            label = label_of_text(plain.content)
-            if label is not None:
-                labels.add(label)
-        attachments = [
-            _part(view, leaf, limits)
-            for leaf in structure.leaves
-            if leaf is not text and leaf is not html and leaf.is_listed
-        ]
-        for part in attachments:
-            if part.label is not None:
+            labels.add(label_of_text(plain.content))
+        attachments = []
+        for leaf in structure.leaves:
+            if leaf.is_listed and leaf is not text and leaf is not html:
+                part = _part(view, leaf, limits)
                 labels.add(part.label)
+                attachments.append(part)
+            elif not leaf.is_listed and _is_armoured(view, leaf, limits):
+                labels.add(label_of_text(read_body(view, leaf, limits, DefectLog(limits)).content))
         if html is not None:
             rich = read_body(view, html, limits, log)
+        labels.discard(None)
         return ParsedMessage(
             envelope,
             plain,
@@ -62,6 +62,14 @@ def read_message(
             structure.header_end,
             tuple([label for label in Label if label in labels]) if labels else (),
         )
+
+
+def _is_armoured(view: memoryview, leaf: Leaf, limits: MimeLimits) -> bool:
+    """Whether a text of a forwarded message may have PGP armour (RFC 9580, 6.2)."""
+    if leaf.header.content_type != "text/plain":
+        return False
+    head = bytes(view[leaf.start : min(leaf.end, leaf.start + limits.body_bytes)])
+    return leaf.header.encoding == "base64" or ARMOUR in head
 
 
 def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:

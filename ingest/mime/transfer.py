@@ -20,6 +20,8 @@ _QUANTUM = 4
 _CRLF_BYTES = 2
 _QUANTA_ENDED = 65_536  # by padding within one content: base64 that was joined from so many pieces is none
 _QP_PENDING_BYTES = 80  # at most so much of an unfinished "=" escape (with white space behind it) waits for more
+_QP_ODD = re.compile(rb"=(?:[ \t=]|\r(?!\n))")
+_QP_UNUSUAL = re.compile(rb"=(?!\r?\n|[0-9A-Fa-f]{2})")
 _QP_LOOSE_BREAK = re.compile(rb"=[ \t]{1,64}(?=\r?\n)")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\n]{0,1000}\n", re.MULTILINE)
 _UU_LINE_BYTES = 1024
@@ -33,10 +35,16 @@ _UU_TO_BASE64 = bytes(_ALPHABET[(octet - 32) & 63] for octet in range(256))
 
 def base64_octets(data: bytes) -> bytes:
     """A whole value decoded, as well as it can be."""
+    strict = strict_base64(data)
+    return b"".join(base64_chunks([data])) if strict is None else strict
+
+
+def strict_base64(data: bytes) -> bytes | None:
+    """A whole value decoded; None if anything is wrong with it (but for where its lines end)."""
     try:
         return pybase64.b64decode(data.translate(None, b"\r\n"), validate=True)
     except binascii.Error:
-        return b"".join(base64_chunks([data]))
+        return None
 
 
 def base64_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -136,15 +144,23 @@ def quoted_printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def quoted_printable_octets(data: bytes) -> bytes:
     """A whole value decoded; a "=" that ends it goes."""
-    if b"=" not in data:
-        return data
+    return binascii.a2b_qp(data if _QP_ODD.search(data) is None else _even(data))
+
+
+def strict_quoted_printable(data: bytes) -> bytes | None:
+    """A whole value decoded; None if anything is wrong or unusual with it."""
+    return binascii.a2b_qp(data) if _QP_UNUSUAL.search(data) is None else None
+
+
+def _even(data: bytes) -> bytes:
+    """Rewritten to what a2b_qp reads as it should be read."""
     if b"= " in data or b"=\t" in data:
         data = _QP_LOOSE_BREAK.sub(b"=", data)
     if b"==" in data:  # a2b_qp takes two for one; the second pass gets the pairs that the first one made
         data = data.replace(b"==", b"=3D=").replace(b"==", b"=3D=")
-    if data.count(b"=\r") > data.count(b"=\r\n"):  # a2b_qp passes over everything from a bare one to the next LF
+    if b"=\r" in data:  # a2b_qp passes over everything from a bare one to the next LF
         data = data.replace(b"=\r\n", b"=\n").replace(b"=\r", b"=3D\r")
-    return binascii.a2b_qp(data)
+    return data
 
 
 def begins_uuencode(chunks: Iterable[bytes]) -> bool:

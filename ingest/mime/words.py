@@ -20,6 +20,7 @@ from ingest.mime.transfer import base64_octets
 # Bounded repetition keeps a row of unclosed words linear.
 _WORD = re.compile(r"=\?([^?\s]{0,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})\?=")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]+")
+_SPLIT_AT_ONE = 5  # what is before it, its charset, encoding and text, what is behind it
 _QUANTUM = 4
 _CACHED_CHARS = 200
 _Word = tuple[bool, str]  # whether it is in B, and its text
@@ -33,6 +34,11 @@ def decode_words(value: str) -> str:
 
 
 def _decoded(value: str) -> str:
+    single = _WORD.split(value, 2)
+    if len(single) == _SPLIT_AT_ONE:
+        before, charset, encoding, text, behind = single
+        text = before + _text(_octets(encoding in "bB", text), _named(charset)) + behind
+        return text if text.isprintable() else _CONTROL.sub(" ", text)
     pieces: list[str] = []
     words: list[_Word] = []  # neighbours in one charset
     charset, last = "", 0
@@ -41,7 +47,7 @@ def _decoded(value: str) -> str:
         if gap and not (last and gap.isspace()):
             _flush(words, charset, pieces)
             pieces.append(gap)
-        named = word[1].partition("*")[0].lower()  # "charset*language", RFC 2231, 5
+        named = _named(word[1])
         if named != charset:
             _flush(words, charset, pieces)
             charset = named
@@ -59,8 +65,22 @@ def _flush(words: list[_Word], charset: str, pieces: list[str]) -> None:
     if len(words) > 1:
         pieces.append(_neighbours(words, charset))
     elif words:
-        pieces.append(decode_text(_octets(*words[0]), charset, sample_bytes=0)[0])
+        pieces.append(_text(_octets(*words[0]), charset))
     words.clear()
+
+
+def _named(charset: str) -> str:
+    """The charset of "charset*language" (RFC 2231, 5)."""
+    return (charset.partition("*")[0] if "*" in charset else charset).lower()
+
+
+def _text(octets: bytes, charset: str) -> str:
+    if charset == "utf-8":  # what decode_text would begin with, too
+        try:
+            return octets.decode()
+        except UnicodeDecodeError:
+            pass
+    return decode_text(octets, charset, sample_bytes=0)[0]
 
 
 def _octets(is_base64: bool, text: str) -> bytes:
@@ -76,7 +96,7 @@ def _neighbours(words: list[_Word], charset: str) -> str:
             may_be_cut = True
     if may_be_cut and (whole := _made_whole(words, charset)) is not None:
         return whole
-    return decode_text(bytes(octets), charset, sample_bytes=0)[0]
+    return _text(bytes(octets), charset)
 
 
 def _made_whole(words: list[_Word], charset: str) -> str | None:

@@ -55,8 +55,7 @@ def _block(data: bytes, limits: MimeLimits) -> None:
         assert not _CONTROL.search(value), "a control character"
     for raw in fields.first.values():
         assert len(raw.encode()) <= limits.header_bytes
-    for date in (envelope.date, envelope.received):
-        assert date is None or date.utcoffset() is not None
+    assert envelope.date is None or envelope.date.utcoffset() is not None
     for found in (envelope.from_, envelope.sender, envelope.reply_to, envelope.to, envelope.cc):
         assert len(found) <= limits.addresses
     assert len(envelope.references) <= limits.references

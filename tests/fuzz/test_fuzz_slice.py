@@ -93,10 +93,6 @@ def reads_as_the_standard_library_does(raw: str, limits: MimeLimits) -> tuple[tu
     return tuple(Address(name, address) for name, address in getaddresses([raw]) if address), None
 
 
-def drops_nothing(data: dict[str, object]) -> None:
-    pass
-
-
 @pytest.mark.parametrize(
     ("name", "where", "what", "bug"),
     [
@@ -113,7 +109,7 @@ def drops_nothing(data: dict[str, object]) -> None:
         ("filenames", filenames, "_UNWANTED", {"Cc", "Cs"}),
         ("filenames", filenames, "_DEVICE", re.compile("con")),
         ("tnef", tnef, "_TYPE", re.compile(".*", re.DOTALL)),
-        ("events", build, "_drop_headers", drops_nothing),
+        ("events", build, "_DROPS", ()),
     ],
 )
 def test_a_planted_bug_is_found(

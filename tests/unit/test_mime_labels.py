@@ -94,6 +94,14 @@ def test_a_meeting_is_an_attachment_with_a_label_wherever_it_stands(kind: str) -
     assert parsed.labels == (Label.CALENDAR,)
 
 
+@pytest.mark.parametrize("encoding", ["7bit", "base64"])
+def test_armour_in_the_text_of_a_forwarded_message_is_labelled(encoding: str) -> None:
+    text = "See below.\n-----BEGIN PGP MESSAGE-----\n"
+    content = base64.b64encode(text.encode()).decode() if encoding == "base64" else text
+    inner = f"Content-Type: text/plain\nContent-Transfer-Encoding: {encoding}\n\n{content}\n"
+    assert read(f"Content-Type: message/rfc822\n\n{inner}").labels == (Label.PGP_ENCRYPTED,)
+
+
 def test_a_meeting_in_a_forwarded_message_is_an_attachment_too() -> None:
     meeting = "Content-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\n"
     parsed = read("Content-Type: message/rfc822\n\n" + multipart("alternative", TEXT, meeting))
