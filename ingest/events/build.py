@@ -209,18 +209,21 @@ def _dumped(event: Json, data: Json) -> bytes:
     try:
         return to_json(whole)  # what json.dumps would write, in a fifth of the time
     except ValueError:  # lone surrogates
-        return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), default=_rfc3339).encode("utf-8", "replace")
 
 
-def _timestamp(time: datetime | None) -> str | None:
-    """RFC 3339 in UTC; a date at the edge of the calendar that has none there is as good as no date."""
-    if time is None:
-        return None
+def _timestamp(time: datetime | None) -> datetime | None:
+    """In UTC, as `_dumped` writes it; a date at the edge of the calendar that has none there is as good as no date."""
+    if time is None or time.tzinfo is UTC:
+        return time
     try:
-        utc = time if time.tzinfo is UTC else time.astimezone(UTC)
-        return utc.isoformat()[: -len("+00:00")] + "Z"
+        return time.astimezone(UTC)
     except OverflowError:
         return None
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _mailboxes(addresses: Sequence[Address]) -> list[Json]:

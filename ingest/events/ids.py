@@ -7,15 +7,22 @@ Rules of this room:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 
 def event_id(type_: str, account_id: str, material: bytes) -> str:
     """32 hex digits: the first 128 bits of SHA-256 over the length-prefixed fields."""
-    digest = hashlib.sha256()
-    for field in (type_.encode(), account_id.encode(), material):
-        digest.update(len(field).to_bytes(4, "big") + field)
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(_beginning(type_, account_id) + _prefixed(material)).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=256)
+def _beginning(type_: str, account_id: str) -> bytes:
+    return _prefixed(type_.encode()) + _prefixed(account_id.encode())
+
+
+def _prefixed(field: bytes) -> bytes:
+    return len(field).to_bytes(4, "big") + field
 
 
 def skipped_material(uidl: bytes | None, size: int, block: bytes) -> bytes:

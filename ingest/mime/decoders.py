@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ingest.mime.defects import DefectCode
-from ingest.mime.octets import CHUNK_BYTES, chunks, octets
+from ingest.mime.octets import CHUNK_BYTES, chunks, give_back, mapped, octets
 from ingest.mime.rtf import ENCODING as COMPRESSED_RTF
 from ingest.mime.rtf import rtf_chunks
 from ingest.mime.transfer import (
@@ -60,11 +60,19 @@ def decoded(buffer: memoryview | bytes | mmap.mmap, part: Part) -> Iterator[byte
 
 def decoded_span(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: int, end: int) -> Iterator[bytes]:
     """As `decoded`, for a span that is no `Part` yet."""
+    if encoding in _WHOLE and end - start <= CHUNK_BYTES:
+        with octets(buffer) as view:
+            start, end = max(start, 0), max(end, 0)
+            whole = _WHOLE[encoding](bytes(view[start:end]))
+            give_back(mapped(view), start, min(end, len(view)))
+        return iter((whole,) if whole else ())
+    return _decoded_chunks(buffer, encoding, start, end)
+
+
+def _decoded_chunks(buffer: memoryview | bytes | mmap.mmap, encoding: str, start: int, end: int) -> Iterator[bytes]:
     with octets(buffer) as view:
         raw: Iterable[bytes] = chunks(view, start, end)
         decoder = _DECODERS.get(encoding)
-        if encoding in _WHOLE and end - start <= CHUNK_BYTES:
-            raw, decoder = map(_WHOLE[encoding], raw), None
         if decoder is uuencode_chunks and not begins_uuencode(chunks(view, start, end)):
             decoder = None
         yield from filter(None, raw if decoder is None else decoder(raw))
