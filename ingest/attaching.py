@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ingest.errors import own_fault
-from ingest.hands import Hands
+from ingest.hands import Crew, Hands
 from ingest.mime.decoders import decoded
 from ingest.mime.defects import DefectLog
 from ingest.mime.detection import HEAD_BYTES, detected_type
@@ -68,7 +68,7 @@ class Attaching:
         steps: tries one put again while the store's error says SOON.
         limits: how much of a winmail.dat is taken seriously.
         scanning: asked about each attachment before it is put; None where no scanner is set.
-        at_once: puts of one message at once.
+        crew: who scans and puts, a few at once.
     """
 
     def __init__(
@@ -79,25 +79,25 @@ class Attaching:
         steps: Steps,
         limits: MimeLimits,
         scanning: Scanning | None,
-        at_once: int,
+        crew: Crew,
     ) -> None:
         self._store = store
         self._spools = spools
         self._steps = steps
         self._limits = limits
         self._scanning = scanning
-        self._at_once = at_once
+        self._crew = crew
 
     def attach(self, account_id: str, spool: Spool, parts: Sequence[Part], beat: Beat) -> Attached:
-        """Store the parts of a sealed spool, in order. `beat` is called, in this thread, while octets move."""
+        """Store the parts of a sealed spool, in order. `beat` is called in this thread."""
         if not parts:
             return Attached()
         underway: list[_Underway] = []
         known: dict[str, Future[Verdict | None]] = {}
         log = DefectLog(self._limits)
         opened = 0
-        several = len(parts) > 1 or parts[0].label is Label.TNEF
-        with ExitStack() as closing, Hands(self._at_once if several else 1, beat) as hands:
+        steps = self._limits.parts if any(part.label is Label.TNEF for part in parts) else len(parts)
+        with ExitStack() as closing, self._crew.hands(beat, steps=steps) as hands:
 
             def begin(part: Part, source: Spool) -> tuple[_Underway, Spool]:
                 content = self._content(source, part, beat)

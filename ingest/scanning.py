@@ -33,7 +33,7 @@ class Scanning:
         self._waits = waits
 
     def verdict(self, content: Spool, part: Part, beat: Callable[[], None]) -> Verdict:
-        """The scanner's word on a part's decoded content; `beat` is called as it is read.
+        """The scanner's word on a part's decoded content; `beat` is called as it is read, and between two tries.
 
         MessageInfected, ScannerUnavailable, as the policy says.
         """
@@ -43,7 +43,7 @@ class Scanning:
                 return self._scanner.scan(body, content.size)
 
         try:
-            verdict = self._steps(ask) if self._waits else ask()
+            verdict = self._steps.beating(beat)(ask) if self._waits else ask()
         except ScannerUnavailable as error:
             if self._waits:
                 raise

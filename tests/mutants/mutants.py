@@ -229,7 +229,7 @@ MUTANTS = (
         (
             Edit(
                 "ingest/intake.py",
-                "            done.existed or self._pipeline.remembers(self._account.id, done.identity)\n",
+                "            done.existed or self._pipeline.remembers(self._account.id, done.identity, self._beat)\n",
                 "            True\n",
             ),
         ),

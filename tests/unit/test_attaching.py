@@ -6,6 +6,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
 from ingest.attaching import Attached, Attaching
 from ingest.errors import MessageInfected, ScannerUnavailable, StoreRefused
+from ingest.hands import Crew
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
 from ingest.models import Scan, Verdict
@@ -93,8 +95,9 @@ def attach_of(
     raw: bytes, store: Store, tmp_path: Path, *, at_once: int = 4, scanning: Scanning | None = None
 ) -> Attached:
     spools = Spools(tmp_path, 1000)
-    attaching = Attaching(store=store, spools=spools, steps=Steps(0), limits=LIMITS, scanning=scanning, at_once=at_once)
-    with closing(spools()) as spool:
+    with ThreadPoolExecutor(8) as pool, closing(spools()) as spool:
+        crew = Crew(pool if at_once > 1 else None, at_once=at_once)
+        attaching = Attaching(store=store, spools=spools, steps=Steps(0), limits=LIMITS, scanning=scanning, crew=crew)
         spool.write(raw)
         spool.seal()
         return attaching.attach("a", spool, read_message(spool.buffer, LIMITS).attachments, lambda: None)
