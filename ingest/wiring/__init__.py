@@ -319,6 +319,7 @@ def answer_isolated() -> NoReturn:
 
     def make(settings: Mapping[str, Any]) -> tuple[Pipeline, SpoolFactory]:
         services = build(Settings(**settings))
+        services.crew = Crew()  # no lease is kept there, and threads take much address space
         return services.pipeline, services.spools
 
     confined.answer(make)
