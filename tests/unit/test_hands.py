@@ -133,7 +133,7 @@ def test_the_lease_is_kept_while_the_others_come_to_their_end_behind_a_failure(p
 
 
 def test_a_lost_lease_is_raised_at_once_however_long_a_step_takes(pool: ThreadPoolExecutor) -> None:
-    began, released = threading.Event(), threading.Event()
+    began, released, waited_in_vain = threading.Event(), threading.Event(), threading.Event()
 
     def lost() -> None:
         if began.is_set():
@@ -141,11 +141,12 @@ def test_a_lost_lease_is_raised_at_once_however_long_a_step_takes(pool: ThreadPo
 
     def takes_long(_: Move) -> None:
         began.set()
-        released.wait(10)
+        if not released.wait(10):
+            waited_in_vain.set()
 
     with pytest.raises(LeaseLost):
         Crew(pool).wait(lost, takes_long)
-    assert not released.is_set()
+    assert not waited_in_vain.is_set()
     released.set()
 
 
