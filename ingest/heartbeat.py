@@ -1,4 +1,4 @@
-"""Keeping a lease: renewed when there is progress, never by the mere passing of time, so that who stalls loses it."""
+"""Keeping a lease: renewed on progress or a bounded wait, never by a clock of its own, so that who stalls loses it."""
 
 from __future__ import annotations
 
