@@ -10,10 +10,10 @@ Rules of this room:
 
 from __future__ import annotations
 
-import concurrent.futures
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future
+from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -43,6 +43,7 @@ class Hands:
         self._patience_s = patience_s
         self._moved_at = time.monotonic()
         self._stopped = False
+        self._one_ended = threading.Event()
         self._pending: dict[Future[object], None] = {}  # in order
 
     def __enter__(self) -> Self:
@@ -72,6 +73,7 @@ class Hands:
         self._wait(until_fewer_than=self._count)
         self._moved_at = time.monotonic()
         future = self._pool.submit(job, self._move)
+        future.add_done_callback(lambda _: self._one_ended.set())
         self._pending[future] = None  # type: ignore[index]  # a Future of anything is waited for
         return future
 
@@ -86,19 +88,21 @@ class Hands:
 
     def _wait(self, *, until_fewer_than: int) -> None:
         while True:
+            self._one_ended.clear()
             for future in [future for future in self._pending if future.done()]:
                 del self._pending[future]
                 future.result()
             self._keep()
             if len(self._pending) < until_fewer_than:
                 return
-            concurrent.futures.wait(self._pending, _LOOK_S, FIRST_COMPLETED)
+            self._one_ended.wait(_LOOK_S)
 
     def _see_off(self) -> None:
         """Wait until the others are over; where the lease is lost they end by themselves, and harm nothing."""
-        while pending := [future for future in self._pending if not future.done()]:
+        while not all(future.done() for future in self._pending):
             self._keep()
-            concurrent.futures.wait(pending, _LOOK_S)
+            self._one_ended.wait(_LOOK_S)
+            self._one_ended.clear()
 
 
 class Crew:
