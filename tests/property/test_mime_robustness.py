@@ -135,12 +135,18 @@ def test_where_chunks_are_cut_changes_nothing(noise: bytes, cuts: list[int], dat
         assert b"".join(decoder(pieces())) == b"".join(decoder([raw]))
 
 
+def quoted_printable(content: bytes) -> bytes:
+    """The standard library's encoder makes LF of some CRLF."""
+    escaped = [bytes([octet]) if 0x20 < octet < 0x7F and octet != ord("=") else b"=%02X" % octet for octet in content]
+    return b"=\r\n".join(b"".join(escaped[at : at + 20]) for at in range(0, len(escaped), 20))
+
+
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_what_is_encoded_comes_back(content: bytes) -> None:
     assert b"".join(base64_chunks([base64.encodebytes(content)])) == content
     assert b"".join(base64_chunks([base64.encodebytes(content).rstrip()])) == content
-    assert b"".join(quoted_printable_chunks([quopri.encodestring(content)])) == content
+    assert b"".join(quoted_printable_chunks([quoted_printable(content)])) == content
 
 
 @given(text)
