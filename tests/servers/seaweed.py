@@ -100,9 +100,10 @@ class SeaweedServer(Server):
         if self._client is not None:
             self._client.close()
             self._client = None
-        for port in self._ports:  # its gRPC servers listen there too, whatever -dir says
-            for leftover in Path("/tmp").glob(f"seaweedfs-*-*{port % _GRPC_OFFSET}.sock"):  # noqa: S108 - its choice
-                leftover.unlink(missing_ok=True)
+        for port in self._ports:  # it listens there too, whatever -dir says
+            for number in (port, port + _GRPC_OFFSET):
+                for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - its choice
+                    leftover.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str]:
         data = self.directory / "data"
