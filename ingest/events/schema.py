@@ -1,4 +1,4 @@
-"""JSON Schemas of the events, generated from the models and shipped beside this file.
+"""JSON Schemas of the events, generated from the models and shipped beside this file, each with a worked example.
 
 `python -m ingest.events.schema` writes them; a test fails when what ships is not what the models say.
 """
@@ -21,6 +21,7 @@ from ingest.events.models import (
 )
 
 FOLDER = Path(__file__).with_name("schema")
+EXAMPLES = Path(__file__).with_name("examples")
 _MODELS: dict[EventType, type[BaseModel]] = {
     EventType.RECEIVED: CloudEvent[ReceivedData],
     EventType.SKIPPED: CloudEvent[UnprocessedData],
@@ -37,11 +38,23 @@ def schema_of(type_: EventType) -> dict[str, Any]:
     schema["$id"] = schema_uri(type_)
     schema["title"] = type_.value
     schema["properties"]["type"] = {"const": type_.value}
+    schema["examples"] = [example_of(type_)]
     return schema
 
 
+def example_of(type_: EventType) -> dict[str, Any]:
+    """The worked example of one type, which every page and document shows."""
+    example: dict[str, Any] = json.loads(example_path(type_).read_text("utf-8"))
+    return example
+
+
+def example_path(type_: EventType) -> Path:
+    """Where the example is kept, as it is printed."""
+    return EXAMPLES / path_of(type_).name
+
+
 def path_of(type_: EventType) -> Path:
-    """Where it ships."""
+    """Where the schema ships."""
     return FOLDER / f"{type_.value.removeprefix('mailsluice.')}.json"
 
 
