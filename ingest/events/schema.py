@@ -1,7 +1,4 @@
-"""JSON Schemas of the events, generated from the models and shipped beside this file, each with a worked example.
-
-`python -m ingest.events.schema` writes them; a test fails when what ships is not what the models say.
-"""
+"""JSON Schemas of the events, generated from the models, each with a worked example."""
 
 from __future__ import annotations
 
@@ -56,14 +53,3 @@ def example_path(type_: EventType) -> Path:
 def path_of(type_: EventType) -> Path:
     """Where the schema ships."""
     return FOLDER / f"{type_.value.removeprefix('mailsluice.')}.json"
-
-
-def text_of(type_: EventType) -> str:
-    """What the file holds."""
-    return json.dumps(schema_of(type_), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for each in EventType:
-        path_of(each).write_text(text_of(each), "utf-8")
