@@ -87,6 +87,7 @@ def _message(schema: Json) -> Json:
     return {
         "name": schema["title"],
         "title": schema["title"],
+        "summary": schema["description"],
         "contentType": "application/cloudevents+json",
         "payload": _translated({key: value for key, value in schema.items() if key not in _ONLY_AT_THE_TOP}),
         "examples": [{"payload": example} for example in schema["examples"]],

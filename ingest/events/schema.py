@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from ingest.events.models import (
     AccountData,
@@ -19,24 +21,45 @@ from ingest.events.models import (
 
 FOLDER = Path(__file__).with_name("schema")
 EXAMPLES = Path(__file__).with_name("examples")
-_MODELS: dict[EventType, type[BaseModel]] = {
-    EventType.RECEIVED: CloudEvent[ReceivedData],
-    EventType.SKIPPED: CloudEvent[UnprocessedData],
-    EventType.QUARANTINED: CloudEvent[UnprocessedData],
-    EventType.FAILING: CloudEvent[AccountData],
-    EventType.RECOVERED: CloudEvent[AccountData],
+_MODELS: dict[EventType, tuple[type[BaseModel], str]] = {
+    EventType.RECEIVED: (CloudEvent[ReceivedData], "A message was retrieved, stored and parsed."),
+    EventType.SKIPPED: (CloudEvent[UnprocessedData], "A message is too large; it is left on its server."),
+    EventType.QUARANTINED: (
+        CloudEvent[UnprocessedData],
+        "A message failed by its own fault, or holds a virus; it is left on its server.",
+    ),
+    EventType.FAILING: (CloudEvent[AccountData], "An account began to fail, or was renumbered: see the reason."),
+    EventType.RECOVERED: (CloudEvent[AccountData], "The first good poll of an account that was failing."),
 }
+
+
+class _ForConsumers(GenerateJsonSchema):
+    """Without titles that only repeat a field's name, and without defaults, which are ours when we build an event."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
 
 
 def schema_of(type_: EventType) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one type."""
-    schema = _MODELS[type_].model_json_schema(mode="serialization", by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["$id"] = schema_uri(type_)
-    schema["title"] = type_.value
-    schema["properties"]["type"] = {"const": type_.value}
-    schema["examples"] = [example_of(type_)]
-    return schema
+    model, description = _MODELS[type_]
+    schema = model.model_json_schema(mode="serialization", by_alias=True, schema_generator=_ForConsumers)
+    for name, value in (("type", type_.value), ("dataschema", schema_uri(type_))):
+        schema["properties"][name]["const"] = value
+    return {
+        "$schema": _ForConsumers.schema_dialect,
+        "$id": schema_uri(type_),
+        "title": type_.value,
+        "description": description,
+        "type": "object",
+        "properties": schema["properties"],
+        "required": schema["required"],
+        "examples": [example_of(type_)],
+        "$defs": schema["$defs"],
+    }
 
 
 def example_of(type_: EventType) -> dict[str, Any]:

@@ -44,6 +44,23 @@ def test_each_schema_is_one_and_its_example_fits(type_: EventType) -> None:
 
 
 @pytest.mark.parametrize("type_", EventType)
+def test_each_schema_and_each_field_in_it_says_what_it_is(type_: EventType) -> None:
+    schema = schema_of(type_)
+    for each in (schema, *schema["$defs"].values()):
+        assert each["title"]
+        assert each["description"]
+        assert [name for name, field in each["properties"].items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize("type_", EventType)
+def test_a_subject_may_be_absent_and_is_never_null(type_: EventType) -> None:
+    validator, example = Draft202012Validator(schema_of(type_)), example_of(type_)
+    assert not validator.is_valid({**example, "subject": None})
+    example.pop("subject", None)
+    assert validator.is_valid(example)
+
+
+@pytest.mark.parametrize("type_", EventType)
 def test_each_example_is_what_the_code_makes_of_its_content(type_: EventType) -> None:
     example = example_of(type_)
     assert json.loads(made_again(type_, example["data"], datetime.fromisoformat(example["time"])).json) == example
