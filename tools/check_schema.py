@@ -96,7 +96,7 @@ class Comparison:
             else:
                 yield from self._value(fields[name], now[name], f"{at}/{name}")
         for name in old.get("required", []):
-            if name in now and name not in new.get("required", []):
+            if name not in new.get("required", []) and (name in now or name not in fields):
                 yield f"{at}/{name}: the field may be absent"
         others = old.get("additionalProperties", True)
         if others is not True:

@@ -21,9 +21,11 @@ _UNKNOWN_TO_DRAFT_07 = {"dependentRequired", "dependentSchemas", "unevaluatedPro
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way that events take: its name, where it is, what to know of it, and the parameters of its address."""
+    """One way that events take: its name, protocol, host, where it is there, and what to know of it."""
 
     name: str
+    protocol: str
+    host: str
     address: str
     title: str
     description: str
@@ -33,13 +35,16 @@ class Channel:
 CHANNELS = (
     Channel(
         "stream",
+        "redis",
+        "127.0.0.1:6379",
         "{prefix}:{shard}:events",
         "A Redis stream, one for each shard",
-        "All events of an account are in one shard. An entry has three fields: `id`, `type` and `event`, the JSON.",
+        "In the Redis of MAILSLUICE_REDIS_URL. All events of an account are in one shard. An entry has three fields: "
+        "`id`, `type` and `event`, the JSON.",
         {
             "prefix": {"description": "MAILSLUICE_KEY_PREFIX", "default": "mailsluice"},
             "shard": {
-                "description": "The shard, counted from 0 up to MAILSLUICE_SHARDS; the braces belong to the key.",
+                "description": "The shard, from 0, below MAILSLUICE_SHARDS; the braces belong to the key.",
                 "default": "{s0}",
                 "examples": ["{s0}", "{s1}"],
             },
@@ -62,9 +67,11 @@ def document() -> Json:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/cloudevents+json",
+        "servers": {each.name: {"host": each.host, "protocol": each.protocol} for each in CHANNELS},
         "channels": {
             each.name: {
                 "address": each.address,
+                "servers": [{"$ref": f"#/servers/{each.name}"}],
                 "title": each.title,
                 "description": each.description,
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names.values()},

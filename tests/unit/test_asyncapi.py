@@ -13,6 +13,7 @@ from ingest.adapters.redis_client import Keys
 from ingest.events.asyncapi import CHANNELS, Channel, document
 from ingest.events.models import EventType
 from ingest.events.schema import example_of
+from ingest.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = document()["components"]["messages"]
@@ -45,7 +46,9 @@ def test_a_header_field_is_a_pair_in_draft_07_too() -> None:
 
 def test_the_address_of_the_stream_is_its_key_in_redis() -> None:
     [stream] = (each for each in CHANNELS if each.name == "stream")
-    assert stream.address.format(prefix="mailsluice", shard="{s1}") == Keys("mailsluice", 2).of_shard("events", 1)
+    defaults = {name: parameter["default"] for name, parameter in stream.parameters.items()}
+    assert stream.address.format(**defaults) == Keys(Settings().key_prefix, 1).of_shard("events", 0)
+    assert f"{stream.protocol}://{stream.host}" in Settings().redis_url
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)

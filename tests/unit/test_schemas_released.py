@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 from typing import Any
 
 import check_schema
@@ -167,9 +168,26 @@ def test_no_field_of_an_event_can_go_unnoticed(type_: EventType) -> None:
             assert list(check_schema.Comparison(released, current).broken()), f"{definition}.{name}"
 
 
+def kept() -> dict[str, Schema]:
+    return {path.name: json.loads(path.read_text("utf-8")) for path in check_schema.RELEASED.glob("*.json")}
+
+
 def test_the_schemas_of_a_new_version_must_be_kept() -> None:
-    kept = {path.name: json.loads(path.read_text("utf-8")) for path in check_schema.RELEASED.glob("*.json")}
     current = {path_of(each).name: schema_of(each) for each in EventType}
-    assert list(check_schema.problems(kept, current)) == []
-    assert len(list(check_schema.forgotten(kept, current, kept["account.failing.v1.json"]["$comment"]))) == 0
-    assert len(list(check_schema.forgotten(kept, current, "999.0"))) == len(EventType)
+    assert list(check_schema.problems(kept(), current)) == []
+    [version] = {schema[check_schema.RELEASE] for schema in kept().values()}
+    assert list(check_schema.forgotten(kept(), current, version)) == []
+    assert len(list(check_schema.forgotten(kept(), current, "999.0"))) == len(EventType)
+
+
+def test_a_release_keeps_the_schemas_unless_one_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_schema, "RELEASED", tmp_path)
+    assert check_schema.main([]) == 1
+    assert (check_schema.main(["--release"]), check_schema.main([])) == (0, 0)
+    assert len(kept()) == len(EventType)
+
+    name, schema = kept().popitem()
+    schema["properties"]["gone"] = {"type": "string"}
+    (tmp_path / name).write_text(json.dumps(schema), "utf-8")
+    assert (check_schema.main(["--release"]), check_schema.main([])) == (1, 1)
+    assert kept()[name] == schema
