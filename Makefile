@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.mailsluice-setup
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos simulate mutants fuzz fidelity check lint types imports locks deploy-files lock bench clean
+.PHONY: help setup demo test chaos simulate mutants fuzz fidelity check lint types imports locks deploy-files schemas asyncapi lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +57,8 @@ fuzz: setup ## made-up servers and mail against the POP3 client and the MIME rea
 fidelity: setup ## the MIME reader beside `email` over real mail from packages; exit 1 on what is not listed (MAIL=folder)
 	@PYTHONPATH=tests $(BIN)/python -m fidelity $(if $(MAIL),"$(MAIL)")
 
-check: setup ## style, types, import rules, locks, deployment files; every fault at once
-	@$(MAKE) --keep-going lint types imports locks deploy-files
+check: setup ## style, types, import rules, locks, deployment files, schemas; every fault at once
+	@$(MAKE) --keep-going lint types imports locks deploy-files schemas asyncapi
 
 lint: setup
 	$(BIN)/ruff check .
@@ -75,6 +75,12 @@ locks: setup
 
 deploy-files: setup
 	$(BIN)/python tools/check_deploy.py
+
+schemas: setup
+	$(BIN)/python tools/check_schema.py
+
+asyncapi:
+	sh tools/check_asyncapi.sh
 
 # What ships and what builds it are pinned to what was tested.
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
