@@ -307,7 +307,7 @@ def test_a_date_that_is_none_is_a_defect() -> None:
 
 
 def test_raw_octets_are_in_one_charset_and_values_in_utf8_are_not() -> None:
-    head = "Content-Type: text/plain; charset=koi8-r\r\nX: ".encode() + "Привет".encode("koi8-r")
+    head = b"Content-Type: text/plain; charset=koi8-r\r\nX: " + "Привет".encode("koi8-r")
     read = envelope(head + "\r\nY: Grüße\r\nZ: a\r\n\r\n".encode())
     assert [value for _, value in read.headers[1:]] == ["Привет", "Grüße", "a"]
 
