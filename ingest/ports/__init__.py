@@ -11,7 +11,7 @@ from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, S
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
-from ingest.ports.stream import ConsumerGroup, EventLog
+from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog
 
 __all__ = [
     "AccountRegistry",
@@ -19,8 +19,10 @@ __all__ = [
     "Clock",
     "ConsumerGroup",
     "Credentials",
+    "Delivery",
     "Dialer",
     "Dispatcher",
+    "EventGroup",
     "EventLog",
     "Hosts",
     "Lease",

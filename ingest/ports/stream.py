@@ -1,8 +1,8 @@
-"""The event stream: what was told, who reads it, how much room is left."""
+"""The event stream: what was told, who reads it, how much room is left; and reading it as one of a group."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,4 +64,47 @@ class EventLog(Protocol):
 
     def length(self) -> int:
         """Entries in all shards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An entry, and how many times it was delivered to somebody of the group, this time included."""
+
+    entry: StreamEntry
+    count: int
+
+
+class EventGroup(Protocol):
+    """One consumer of a consumer group, over all shards of the stream. Not for several threads at a time.
+
+    The group is made at its first use. If it is lost, it is made again and begins with the oldest event that is there:
+    what was delivered and not acknowledged is not known any more, so all of it repeats.
+    """
+
+    def read(self, count: int, timeout_s: float) -> list[StreamEntry]:
+        """New entries as soon as there are any: at most `count`, or one a shard; none after `timeout_s`."""
+        ...
+
+    def claim(self, count: int, idle_s: float) -> list[Delivery]:
+        """At most `count` that were delivered and left for `idle_s`, by others or by this consumer itself.
+
+        They are this consumer's from here on. What was trimmed meanwhile counts as acknowledged.
+        """
+        ...
+
+    def keep(self, entries: Sequence[StreamEntry]) -> list[StreamEntry]:
+        """Those of these that are still this consumer's; nobody else can claim them for another while."""
+        ...
+
+    def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
+        """The group is done with them, whoever of it has them."""
+        ...
+
+    def bury(self, entry: StreamEntry, reason: str) -> bool:
+        """Move it to the dead letters of the group and acknowledge it, in one step; no if it is another's by now."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group, unless something is still unacknowledged. The connection is not closed."""
         ...
