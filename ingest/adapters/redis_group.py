@@ -51,6 +51,7 @@ class RedisGroup:
         self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
+        self._release = client.register_script(lua("redis_release"))
         self._bury = client.register_script(lua("redis_bury"))
         self._leave = client.register_script(lua("redis_leave"))
 
@@ -82,10 +83,15 @@ class RedisGroup:
     def keep(self, entries: Sequence[StreamEntry]) -> list[StreamEntry]:
         kept: set[tuple[int, str]] = set()
         for shard, positions in _by_shard(entries).items():
-            with _no_group(), translated(self._client):
+            with without_group(), translated(self._client):
                 ours = self._keep(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
                 kept |= {(shard, position.decode()) for position in ours}
         return [entry for entry in entries if (entry.shard, entry.position) in kept]
+
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        for shard, positions in _by_shard(entries).items():
+            with without_group(), translated(self._client):
+                self._release(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         for shard, positions in _by_shard(entries).items():
@@ -97,7 +103,7 @@ class RedisGroup:
         event = entry.event
         which = [self._group, self._consumer, entry.position]
         buried = 0
-        with _no_group(), translated(self._client):
+        with without_group(), translated(self._client):
             buried = self._bury(keys=keys, args=[*which, reason, event.id, event.type, event.json])
         return bool(buried)
 
@@ -179,8 +185,8 @@ def _by_shard(entries: Sequence[StreamEntry]) -> dict[int, list[str]]:
 
 
 @contextmanager
-def _no_group() -> Iterator[None]:
-    """Without the group nothing is anybody's."""
+def without_group() -> Iterator[None]:
+    """Ends the block where the group is gone: nothing is anybody's then."""
     try:
         yield
     except StateRefused as error:

@@ -1,0 +1,122 @@
+"""Events as a consumer meets them: the models of the contract, with contents that can be opened.
+
+Rules of this file:
+- What a later version adds is passed over: unknown fields are dropped, an unknown type is an `UnknownEvent`.
+- What is of a known type and not as its model says is no event: ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from ingest.consumer.content import open_checked
+from ingest.events import models
+from ingest.ports import Contents
+
+CONTENTS = "contents"
+
+
+class StoredObject(models.StoredObject):
+    """An object in storage."""
+
+    _contents: Contents | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Mapping[str, Contents] | None, /) -> None:
+        self._contents = (context or {}).get(CONTENTS)
+
+    def open(self) -> BinaryIO:
+        """Its octets, to be closed (`with`); StoreRefused at their end if they are not those of the event."""
+        return _opened(self)
+
+
+class Attachment(models.Attachment):
+    """An attachment, its names and types as its sender claims."""
+
+    _contents: Contents | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Mapping[str, Contents] | None, /) -> None:
+        self._contents = (context or {}).get(CONTENTS)
+
+    def open(self) -> BinaryIO:
+        """Its octets, to be closed (`with`); StoreRefused at their end if they are not those of the event."""
+        return _opened(self)
+
+
+class ReceivedData(models.ReceivedData):
+    """A message that was retrieved, stored and parsed."""
+
+    raw: StoredObject
+    attachments: list[Attachment]  # type: ignore[assignment]  # a list that nobody appends to
+
+
+class UnprocessedData(models.UnprocessedData):
+    """A message that was skipped or quarantined."""
+
+    raw: StoredObject | None
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: datetime
+    dataschema: str = ""
+
+
+class Received(_Envelope):
+    """mailsluice.message.received.v1."""
+
+    data: ReceivedData
+
+
+class Unprocessed(_Envelope):
+    """mailsluice.message.skipped.v1, mailsluice.message.quarantined.v1."""
+
+    data: UnprocessedData
+
+
+class AccountEvent(_Envelope):
+    """mailsluice.account.failing.v1, mailsluice.account.recovered.v1."""
+
+    data: models.AccountData
+
+
+class UnknownEvent(_Envelope):
+    """Of a type that this version does not know."""
+
+    data: dict[str, Any]
+
+
+Event = Received | Unprocessed | AccountEvent | UnknownEvent
+
+_MODELS: dict[str, type[Event]] = {
+    models.EventType.RECEIVED: Received,
+    models.EventType.SKIPPED: Unprocessed,
+    models.EventType.QUARANTINED: Unprocessed,
+    models.EventType.FAILING: AccountEvent,
+    models.EventType.RECOVERED: AccountEvent,
+}
+
+
+def read_event(type_: str, json: bytes | str, contents: Contents) -> Event:
+    """The event of a stream's entry; ValueError where it is none."""
+    return _MODELS.get(type_, UnknownEvent).model_validate_json(json, context={CONTENTS: contents})
+
+
+def contents_of(stored: StoredObject | Attachment) -> Contents | None:
+    """Where it lies; None if nobody knows."""
+    return stored._contents  # noqa: SLF001 - the same room
+
+
+def _opened(stored: StoredObject | Attachment) -> BinaryIO:
+    contents = contents_of(stored)
+    if contents is None:
+        raise ValueError("only what a consumer read or ingest.testing made can be opened")
+    return open_checked(contents, stored.url, size=stored.size, sha256=stored.sha256)
