@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from pydantic_core import to_json
 
-from ingest.consumer.events import CONTENTS, Attachment, Event, Received, StoredObject, contents_of, read_event
+from ingest.consumer.events import Attachment, Event, Received, StoredObject, contents_of, lies_in, read_event
 from ingest.consumer.loop import Consumer
 from ingest.consumer.reader import Reader
 from ingest.errors import StoreRefused
@@ -71,7 +71,9 @@ def make_attachment(content: bytes, filename: str | None = None, **fields: objec
         **_stored(content, "attachments"),
         **fields,
     }
-    return Attachment.model_validate(made, context={CONTENTS: MadeContents({made["url"]: content})})
+    attachment = Attachment.model_validate(made)
+    lies_in(attachment, MadeContents({attachment.url: content}))
+    return attachment
 
 
 def make_event(

@@ -168,13 +168,12 @@ class RedisGroup:
 
 
 def _entry(shard: int, position: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
-    """Fields that somebody else left out are empty here: one strange entry stops no reader."""
-    id_, type_, json = (fields.get(name, b"") for name in (b"id", b"type", b"event"))
-    return StreamEntry(shard, position.decode(), OutgoingEvent(_text(id_), _text(type_), json))
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace")
+    try:
+        event = OutgoingEvent(fields[b"id"].decode(), fields[b"type"].decode(), fields[b"event"])
+    except (KeyError, UnicodeDecodeError):  # somebody else's: it stops no reader
+        id_, type_ = (fields.get(name, b"").decode("utf-8", "replace") for name in (b"id", b"type"))
+        event = OutgoingEvent(id_, type_, fields.get(b"event", b""))
+    return StreamEntry(shard, position.decode(), event)
 
 
 def _by_shard(entries: Sequence[StreamEntry]) -> dict[int, list[str]]:

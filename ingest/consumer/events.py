@@ -2,31 +2,27 @@
 
 Rules of this file:
 - What a later version adds is passed over: unknown fields are dropped, an unknown type is an `UnknownEvent`.
+- Where contents lie is put beside the fields behind the validation, as functools.cached_property would: a private
+  attribute of pydantic's costs half as much again as all of a small event.
 - What is of a known type and not as its model says is no event: ValueError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict
 
 from ingest.consumer.content import open_checked
 from ingest.events import models
 from ingest.ports import Contents
 
-CONTENTS = "contents"
+_CONTENTS = "contents"
 
 
 class StoredObject(models.StoredObject):
     """An object in storage."""
-
-    _contents: Contents | None = PrivateAttr(None)
-
-    def model_post_init(self, context: Mapping[str, Contents] | None, /) -> None:
-        self._contents = (context or {}).get(CONTENTS)
 
     def open(self) -> BinaryIO:
         """Its octets, to be closed (`with`); StoreRefused at their end if they are not those of the event."""
@@ -35,11 +31,6 @@ class StoredObject(models.StoredObject):
 
 class Attachment(models.Attachment):
     """An attachment, its names and types as its sender claims."""
-
-    _contents: Contents | None = PrivateAttr(None)
-
-    def model_post_init(self, context: Mapping[str, Contents] | None, /) -> None:
-        self._contents = (context or {}).get(CONTENTS)
 
     def open(self) -> BinaryIO:
         """Its octets, to be closed (`with`); StoreRefused at their end if they are not those of the event."""
@@ -107,12 +98,24 @@ _MODELS: dict[str, type[Event]] = {
 
 def read_event(type_: str, json: bytes | str, contents: Contents) -> Event:
     """The event of a stream's entry; ValueError where it is none."""
-    return _MODELS.get(type_, UnknownEvent).model_validate_json(json, context={CONTENTS: contents})
+    event = _MODELS.get(type_, UnknownEvent).model_validate_json(json)
+    if isinstance(event, Received):
+        lies_in(event.data.raw, contents)
+        for attachment in event.data.attachments:
+            lies_in(attachment, contents)
+    elif isinstance(event, Unprocessed) and event.data.raw is not None:
+        lies_in(event.data.raw, contents)
+    return event
+
+
+def lies_in(stored: StoredObject | Attachment, contents: Contents) -> None:
+    """Say where it is opened."""
+    stored.__dict__[_CONTENTS] = contents
 
 
 def contents_of(stored: StoredObject | Attachment) -> Contents | None:
-    """Where it lies; None if nobody knows."""
-    return stored._contents  # noqa: SLF001 - the same room
+    """Where it is opened; None if nobody said."""
+    return stored.__dict__.get(_CONTENTS)
 
 
 def _opened(stored: StoredObject | Attachment) -> BinaryIO:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from ingest.consumer.patience import Patience, Stopped
 from ingest.errors import IngestError, StateFull
 from ingest.models import StreamEntry
-from ingest.ports import Delivery, EventGroup, HandledEvents, Turn
+from ingest.ports import EventGroup, HandledEvents, Turn
 
 _LOG = logging.getLogger("ingest.consumer")
 _WAIT_S = 1.0  # in Redis, before it is looked whether to stop
@@ -67,10 +67,9 @@ class Reader:
 
     def entries(self) -> Iterator[StreamEntry]:
         """Each is this consumer's to handle when it comes, and `done` or `bury` ends it."""
-        for delivery in self._deliveries():
-            entry = delivery.entry
-            if delivery.count > self._attempts:
-                self.bury(entry, f"delivered {delivery.count} times: its consumers died of it, or left it")
+        for entry, deliveries in self._deliveries():
+            if deliveries > self._attempts:
+                self.bury(entry, f"delivered {deliveries} times: its consumers died of it, or left it")
             elif self._begin(entry):
                 self._in_hand = entry
                 yield entry
@@ -116,13 +115,13 @@ class Reader:
             _LOG.warning("what was handled last may come again: %s", error)
         self._group.close()
 
-    def _deliveries(self) -> Iterator[Delivery]:
+    def _deliveries(self) -> Iterator[tuple[StreamEntry, int]]:
         claim_at, quiet_since = 0.0, time.monotonic()
         while not self._stopping.is_set():
             if time.monotonic() >= claim_at:
                 claimed = self._ask(lambda: self._group.claim(1, self._idle_s))
                 if claimed:
-                    yield claimed[0]
+                    yield claimed[0].entry, claimed[0].count
                     quiet_since = time.monotonic()
                     continue
                 claim_at = time.monotonic() + _CLAIM_EVERY_S
@@ -138,11 +137,11 @@ class Reader:
             else:
                 claim_at = 0.0
 
-    def _new(self) -> Iterator[Delivery]:
+    def _new(self) -> Iterator[tuple[StreamEntry, int]]:
         while self._rest and not self._stopping.is_set():
             entry = self._rest.popleft()
             if time.monotonic() - self._kept_at < self._idle_s / 3 or self.keep(entry):
-                yield Delivery(entry, 1)
+                yield entry, 1
         self._settle()
 
     def _begin(self, entry: StreamEntry) -> bool:

@@ -73,6 +73,14 @@ def test_an_event_that_went_to_another_process_opens_there() -> None:
         assert content.read() == b"x"
 
 
+def test_a_copy_opens_and_equals_what_it_was_made_of() -> None:
+    attachment = make_attachment(b"x", "a.txt")
+    copy = attachment.model_copy(update={"filename": "b.txt"})
+    with copy.open() as content:
+        assert content.read() == b"x"
+    assert attachment == make_attachment(b"x", "a.txt") != copy
+
+
 def test_what_nobody_made_or_read_cannot_be_opened() -> None:
     attachment = make_attachment(b"x")
     with pytest.raises(ValueError, match="can be opened"):
