@@ -84,7 +84,7 @@ def make_event(
     envelope: Mapping[str, Any] | None = None,
     **fields: object,
 ) -> Event:
-    """An event as a consumer gets it; pydantic.ValidationError where it is none.
+    """An event as a consumer gets it; ValueError where it is none.
 
     Args:
         type_: what happened, as `EventType` has it; one that nobody knows makes an event of `fields` alone.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ingest.consumer.content import open_checked
 from ingest.events import models
@@ -97,8 +97,13 @@ _MODELS: dict[str, type[Event]] = {
 
 
 def read_event(type_: str, json: bytes | str, contents: Contents) -> Event:
-    """The event of a stream's entry; ValueError where it is none."""
-    event = _MODELS.get(type_, UnknownEvent).model_validate_json(json)
+    """The event of a stream's entry; ValueError where it is none, with a line that repeats nothing of it."""
+    try:
+        event = _MODELS.get(type_, UnknownEvent).model_validate_json(json)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"no event of type {type_[:100]!r}: {where} {first['msg']}") from None
     if isinstance(event, Received):
         lies_in(event.data.raw, contents)
         for attachment in event.data.attachments:

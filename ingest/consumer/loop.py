@@ -101,10 +101,13 @@ class Consumer:
         last: Exception | None = error
         if failures < self._attempts and not self._stopping.wait(_FIRST_WAIT_S):
             last = policy(once_more)
-        if last is not None and failures >= self._attempts:
-            reader.bury(entry, f"{type(last).__name__}: {last}")
-        elif last is None and not taken:
-            reader.done(entry)
+        if last is None:
+            if not taken:
+                reader.done(entry)
+        elif failures >= self._attempts:
+            reader.bury(entry, f"{type(last).__name__}: {last}", last)
+        else:
+            reader.give_back(entry)
 
     def _turns(self) -> Generator[tuple[Reader, StreamEntry, Event]]:
         with self._stopped_by_signals():
@@ -117,7 +120,7 @@ class Consumer:
                     try:
                         event = read_event(entry.event.type, entry.event.json, self._contents)
                     except ValueError as error:
-                        reader.bury(entry, f"no event of type {entry.event.type[:100]!r}: {error}")
+                        reader.bury(entry, str(error))
                     else:
                         yield reader, entry, event
             finally:

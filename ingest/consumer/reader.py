@@ -37,7 +37,7 @@ class Reader:
         stopping: set when it is to end.
         batch: entries read at once.
         idle_s: after which others may take over what it has.
-        attempts: deliveries after which an entry goes to the dead letters.
+        attempts: deliveries to one that began it, after which an entry goes to the dead letters.
         timeout_s: ends after so long without an entry; None: never.
     """
 
@@ -68,10 +68,12 @@ class Reader:
     def entries(self) -> Iterator[StreamEntry]:
         """Each is this consumer's to handle when it comes, and `done` or `bury` ends it."""
         for entry, deliveries in self._deliveries():
-            if deliveries > self._attempts:
+            if not self._begin(entry):
+                continue
+            self._in_hand = entry
+            if deliveries > self._attempts + 1:  # the first may have been in a batch that died of another
                 self.bury(entry, f"delivered {deliveries} times: its consumers died of it, or left it")
-            elif self._begin(entry):
-                self._in_hand = entry
+            else:
                 yield entry
 
     def done(self, entry: StreamEntry) -> None:
@@ -85,15 +87,21 @@ class Reader:
         if not self._rest or time.monotonic() - self._settled_at > _SETTLE_EVERY_S:
             self._settle()
 
-    def bury(self, entry: StreamEntry, reason: str) -> None:
+    def bury(self, entry: StreamEntry, reason: str, failure: Exception | None = None) -> None:
         """Handling it failed for good. In a Redis that is full it stays, to be claimed and buried later."""
         self._forget()
-        _LOG.error("event %s goes to the dead letters: %s", entry.event.id, reason[:_REASON_CHARS])
+        _LOG.error("event %s goes to the dead letters: %s", entry.event.id, reason[:_REASON_CHARS], exc_info=failure)
         with suppress(StateFull):
             self._ask(lambda: self._group.bury(entry, reason[:_REASON_CHARS]), _GRACE_S)
 
+    def give_back(self, entry: StreamEntry) -> None:
+        """It is no fault of its own that it was not handled: at the end, others get it at once."""
+        self._forget()
+        self._rest.append(entry)
+
     def keep(self, entry: StreamEntry) -> bool:
         """Hold on to what is in hand, and what waits behind it; whether it is still ours."""
+        self._settle()
         kept = self._ask(lambda: self._group.keep([entry, *self._rest]))
         self._kept_at = time.monotonic()
         ours = entry in kept and (entry != self._in_hand or self._begin(entry))

@@ -22,6 +22,7 @@ from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Contents, EventGroup, HandledEvents
 
 _TIMEOUT_S = 5.0
+_FORMS = "not one of redis://, rediss://, redis+sentinel://, redis+cluster://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def join(
     """Connect, and read as this consumer. ConfigurationError for a wrong URL, and if there are more shards."""
     try:
         client = connect(redis_url, _TIMEOUT_S)
-    except ValueError as error:  # the client's own
-        raise ConfigurationError([f"Redis URL: {error}"]) from None
+    except ValueError:  # the client's own, which may repeat a password
+        raise ConfigurationError([f"Redis URL: {_FORMS}"]) from None
     keys = Keys(key_prefix, shards)
     try:
         _check_shards(client, keys)

@@ -19,9 +19,10 @@ import redis
 from consuming import many, start, tell
 from integration.conftest import wait_for
 from servers.redis import RedisServer
+from servers.redis_cluster import RedisCluster
 
 from ingest.adapters.stores import open_store
-from ingest.consumer import Event, Received, TryLater, UnknownEvent, consume
+from ingest.consumer import Consumer, Event, Received, TryLater, UnknownEvent, consume
 from ingest.errors import ConfigurationError, StoreRefused
 from ingest.events.models import EventType
 from ingest.models import OutgoingEvent
@@ -150,7 +151,7 @@ def test_an_event_that_kills_whoever_handles_it_becomes_a_dead_letter_and_its_ne
     killed = 0
     while start(redis_url, die_at=events[3].id, **options).wait(30) == -signal.SIGKILL:
         killed += 1
-    assert killed == 2
+    assert killed == 3
     assert [letter[b"id"].decode() for _, letter in client.xrange(DEAD)] == [events[3].id]
     assert set(noted(client)) == {event.id for event in events} - {events[3].id}
     assert pending(client) == 0
@@ -253,6 +254,35 @@ def test_a_handler_that_fails_all_the_time_stops_too_and_its_event_waits(redis_u
 
     consumer.handle(fail)
     assert pending(client) == 1
+    assert not client.exists(DEAD)
+    assert len(list(consume(redis_url, group="invoices", attempts=1, timeout_s=QUIET_S))) == 1
+
+
+def test_however_often_consumers_stop_while_what_they_need_is_away_no_event_is_given_up(
+    redis_url: str, client: redis.Redis
+) -> None:
+    tell(client, many(2))
+    for _ in range(5):
+        consumer = consume(redis_url, group="invoices", attempts=1)
+
+        def fail(_event: Event, consumer: Consumer = consumer) -> None:
+            consumer.stop()
+            raise TryLater("away")
+
+        consumer.handle(fail)
+    assert len(list(consume(redis_url, group="invoices", attempts=1, timeout_s=QUIET_S))) == 2
+    assert not client.exists(DEAD)
+
+
+def test_what_lay_unbegun_in_the_batch_of_a_dead_consumer_is_handled_even_where_one_failure_is_enough(
+    redis_url: str, client: redis.Redis
+) -> None:
+    events = many(5)
+    tell(client, events)
+    options = {"group": "invoices", "attempts": 1, "idle_s": 0.3, "timeout_s": 1.0}
+    assert start(redis_url, die_at=events[0].id, **options).wait(30) == -signal.SIGKILL
+    assert start(redis_url, **options).wait(30) == 0
+    assert set(noted(client)) == {event.id for event in events}
     assert not client.exists(DEAD)
 
 
@@ -388,6 +418,32 @@ def test_a_content_that_is_gone_and_a_url_that_is_none_of_ours_are_refused(
         event.data.attachments[0].open()
     with pytest.raises(StoreRefused, match="no address"):
         event.data.attachments[1].open()
+
+
+# A cluster
+
+
+def test_on_a_redis_cluster_all_of_it_works(tmp_path: Path) -> None:
+    with RedisCluster(tmp_path) as cluster:
+        client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port)
+        events = many(30)
+        for n, event in enumerate(events + events[:3]):
+            fields = {"id": event.id, "type": event.type, "event": event.json}
+            client.xadd(f"mailsluice:{{s{n % 3}}}:events", fields)
+        found: list[str] = []
+
+        def handle(event: Event) -> None:
+            if event.id == events[7].id:
+                raise ValueError("no")
+            found.append(event.id)
+
+        consumer = consume(
+            cluster.url, group="invoices", shards=3, attempts=2, remember_s=60, timeout_s=2.0, signals=False
+        )
+        consumer.handle(handle)
+        assert sorted(found) == sorted({event.id for event in events} - {events[7].id})
+        assert client.xlen("mailsluice:{s1}:dead:invoices") == 1
+        client.close()
 
 
 # What it takes along
