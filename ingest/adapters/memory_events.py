@@ -16,9 +16,20 @@ from ingest.ports import ConsumerGroup
 
 
 @dataclass
-class _Group:
+class Held:
+    """What a consumer has and has not acknowledged: since when, and how often it was delivered."""
+
+    consumer: str
+    since: float
+    deliveries: int = 1
+
+
+@dataclass
+class Group:
+    """Where it stands, what its consumers have, when one last asked."""
+
     read: int
-    pending: set[int] = field(default_factory=set)
+    pending: dict[int, Held] = field(default_factory=dict)
     asked: float | None = None
 
 
@@ -29,7 +40,7 @@ class MemoryEvents:
         self._state = state
         self._events = state.events
         self._gone: set[int] = set()
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, Group] = {}
 
     def length(self) -> int:
         return len(self._events)
@@ -37,7 +48,7 @@ class MemoryEvents:
     def trim(self) -> int:
         with self._state.lock:
             gone = 0
-            for position, event in self._entries():
+            for position, event in self.entries():
                 if self._octets() <= self._state.stream_max_bytes // 2:
                     break
                 if self._groups and not any(self._waits(group, position) for group in self._groups.values()):
@@ -52,7 +63,7 @@ class MemoryEvents:
 
     def groups(self) -> list[ConsumerGroup]:
         with self._state.lock:
-            entries = self._entries()
+            entries = self.entries()
             found = []
             for name, group in sorted(self._groups.items()):
                 waiting = [event for position, event in entries if self._waits(group, position)]
@@ -78,26 +89,30 @@ class MemoryEvents:
         *,
         from_start: bool,
         group: str | None,
-        consumer: str,  # noqa: ARG002  # one reader
+        consumer: str,
         timeout_s: float | None,
     ) -> Iterator[StreamEntry | None]:
         at = 0 if from_start else self._end()
-        reader = self._groups.setdefault(group, _Group(at)) if group is not None else _Group(at)
+        reader = Group(at) if group is None else self.group(group, from_start=from_start)
         while True:
             reader.asked = self._state.now()
-            waiting = [entry for entry in self._entries() if self._waits(reader, entry[0])]
+            waiting = [entry for entry in self.entries() if self._waits(reader, entry[0])]
             if waiting:
                 position, event = waiting[0]
                 reader.read = max(reader.read, position)
-                reader.pending.add(position)
+                reader.pending[position] = Held(consumer, self._state.now())
                 yield StreamEntry(0, f"{position}-0", event)
-                reader.pending.discard(position)
+                reader.pending.pop(position, None)
             elif timeout_s is None:
                 yield None
             else:
                 return
 
-    def _entries(self) -> list[tuple[int, OutgoingEvent]]:
+    def group(self, name: str, *, from_start: bool) -> Group:
+        """The group of that name; made if it is not there."""
+        return self._groups.setdefault(name, Group(0 if from_start else self._end()))
+
+    def entries(self) -> list[tuple[int, OutgoingEvent]]:
         """What is left, each with its position in all that ever came."""
         positions = (position for position in range(1, self._end() + 1) if position not in self._gone)
         return list(zip(positions, self._events, strict=True))
@@ -109,5 +124,5 @@ class MemoryEvents:
         return sum(len(event.json) for event in self._events)
 
     @staticmethod
-    def _waits(group: _Group, position: int) -> bool:
+    def _waits(group: Group, position: int) -> bool:
         return position > group.read or position in group.pending

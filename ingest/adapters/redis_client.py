@@ -77,6 +77,12 @@ def node_of(client: Client, key: str) -> Client:
     return client
 
 
+def is_cluster(client: Client) -> bool:
+    """Whether keys of several shards may lie on several servers, so that no command takes them together."""
+    any_client: Any = client  # see node_of
+    return isinstance(any_client, redis.RedisCluster)
+
+
 @contextmanager
 def translated(client: Client | None = None) -> Iterator[None]:
     """Redis' errors as ours. A client whose server turned into a replica drops its connections, to find the master."""

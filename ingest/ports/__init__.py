@@ -7,21 +7,25 @@ Rules of this room:
 """
 
 from ingest.ports.names import Names, ServiceRecord
-from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
+from ingest.ports.objects import Contents, ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
-from ingest.ports.stream import ConsumerGroup, EventLog
+from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog, HandledEvents, Turn
 
 __all__ = [
     "AccountRegistry",
     "ByteStream",
     "Clock",
     "ConsumerGroup",
+    "Contents",
     "Credentials",
+    "Delivery",
     "Dialer",
     "Dispatcher",
+    "EventGroup",
     "EventLog",
+    "HandledEvents",
     "Hosts",
     "Lease",
     "Ledger",
@@ -38,4 +42,5 @@ __all__ = [
     "SpoolFactory",
     "Telemetry",
     "TlsInfo",
+    "Turn",
 ]
