@@ -56,7 +56,7 @@ def test_redis_killed_and_started_again_in_the_middle_of_polls_loses_nothing(
         for part in (1, 2, 3):
             cluster.wait_for_messages(part * 60, 60)
             if not worker.running:
-                worker.start()
+                worker.restart()
             worker.pause()
             for user in users:  # so that something is left to do, however quick the worker was
                 cluster.dovecot.deliver(user, message(user, 100 + part))
@@ -66,7 +66,7 @@ def test_redis_killed_and_started_again_in_the_middle_of_polls_loses_nothing(
 
         def all_told() -> bool:
             if not worker.running:  # kombu may end it while it closes the broken connection; its supervisor would
-                worker.start()
+                worker.restart()
             return len({data["message_id"] for data in cluster.messages()}) == 412
 
         wait_for(all_told, 90, lambda: f"{len(cluster.messages())} of 412")
