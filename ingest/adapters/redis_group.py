@@ -43,7 +43,6 @@ class RedisGroup:
         self._group = group
         self._consumer = consumer
         self._begin = "0" if from_start else "$"
-        self._made = False
         streams = [self._stream(shard) for shard in range(keys.shards)]
         apart = is_cluster(client)
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
@@ -140,19 +139,18 @@ class RedisGroup:
         return lambda: self._claim(keys=[self._stream(shard)], args=arguments)
 
     def _in_group(self, ask: Callable[[], T]) -> T:
-        """What Redis answers once the group is there."""
-        if not self._made:
-            self._make(self._begin)
-            self._made = True
+        """What Redis answers once the group is there. Asked first: one that is full refuses to make even what exists."""
         try:
             with translated(self._client):
-                return ask()
+                answer = ask()
         except StateRefused as error:
             if not _says_no_group(error):
                 raise
-        self._make("0")
-        with translated(self._client):
-            return ask()
+            self._make(self._begin)
+            with translated(self._client):
+                answer = ask()
+        self._begin = "0"  # should it be lost
+        return answer
 
     def _make(self, begin: str) -> None:
         for shard in range(self._keys.shards):

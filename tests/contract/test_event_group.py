@@ -389,6 +389,21 @@ def test_in_a_redis_that_is_full_reading_goes_on_and_nothing_is_buried_by_halves
     assert one.bury(first[0], "bad")
 
 
+def test_in_a_redis_that_is_full_a_consumer_of_a_group_that_exists_can_begin(client: Client) -> None:
+    world = redis_world(client, 3)
+    world.tell_all(3)
+    world.consumer("before").read(1, 0)
+    client.script_flush()
+    client.config_set("maxmemory", 1)
+    try:
+        one = world.consumer()
+        one.acknowledge(read_all(one))
+        with pytest.raises(StateFull):
+            RedisGroup(client, Keys("t", 3), group="new", consumer="one", from_start=True, timeout_s=5).read(1, 0)
+    finally:
+        client.config_set("maxmemory", 0)
+
+
 def test_dead_letters_that_cannot_be_written_leave_the_event_unacknowledged(client: Client) -> None:
     world = redis_world(client, 1)
     world.tell("bad", 0)
