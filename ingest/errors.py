@@ -244,6 +244,10 @@ class StoreRefused(IngestError):
     code = "store_refused"
 
 
+class ObjectWrong(StoreRefused):
+    """This one object is at fault, not the store: it is not there, or not what it should be."""
+
+
 class StateUnavailable(IngestError):
     """Redis can't be reached or is loading."""
 

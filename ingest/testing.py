@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from ingest.consumer.events import Attachment, Event, Received, StoredObject, contents_of, lies_in, read_event
 from ingest.consumer.loop import Consumer
 from ingest.consumer.reader import Reader
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong
 from ingest.events.ids import event_id
 from ingest.events.models import EventType, schema_uri
 from ingest.models import OutgoingEvent
@@ -48,7 +48,7 @@ class MadeContents:
 
     def open(self, url: str) -> AbstractContextManager[BinaryIO]:
         if url not in self.octets:
-            raise StoreRefused(f"{url}: there is no such object")
+            raise ObjectWrong(f"{url}: there is no such object")
         return io.BytesIO(self.octets[url])
 
     def close(self) -> None:

@@ -3,7 +3,8 @@
 Rules of this file:
 - A loop's event is done when the next one is asked for. A function's is done when it returns; when it raises, it is
   tried again, and what fails for good goes to the dead letters.
-- An outage is no fault of the event: what says so (`TryLater`, an error of ours that says SOON) is tried without end.
+- An outage is no fault of the event, and tried without end: `TryLater`, and errors of ours that are our own fault, as
+  a store that is away or refuses our credentials. An object that is missing or changed counts against the event.
 - The first signal asks to stop, and the next one does what it did before.
 """
 
@@ -22,9 +23,9 @@ import tenacity
 from ingest.consumer.events import Event, read_event
 from ingest.consumer.patience import Patience, Stopped
 from ingest.consumer.reader import Reader
+from ingest.errors import Fault, IngestError, ObjectWrong
 from ingest.models import StreamEntry
 from ingest.ports import Contents
-from ingest.retry import soon
 
 _LOG = logging.getLogger("ingest.consumer")
 _FIRST_WAIT_S = 0.1
@@ -150,7 +151,9 @@ class Consumer:
 
 
 def _is_outage(error: BaseException) -> bool:
-    return isinstance(error, TryLater) or soon(error)
+    if isinstance(error, IngestError):
+        return error.fault is Fault.OURS and not isinstance(error, ObjectWrong)
+    return isinstance(error, TryLater)
 
 
 def _last(state: tenacity.RetryCallState) -> Exception | None:

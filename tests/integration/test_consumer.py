@@ -421,6 +421,47 @@ def test_a_content_that_is_gone_and_a_url_that_is_none_of_ours_are_refused(
         event.data.attachments[1].open()
 
 
+@pytest.fixture(params=["directory", "s3"])
+def missing_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_store_url")).replace("s3://", "s3://missing-")
+    return (tmp_path / "not mounted").as_uri()
+
+
+def test_a_store_that_refuses_us_is_waited_for_and_counts_against_no_event(
+    redis_url: str, client: redis.Redis, missing_store: str
+) -> None:
+    url = f"{missing_store}/attachments/billing/aa/{'a' * 64}"
+    tell(client, [as_entry(make_event(attachments=[make_attachment(b"x", url=url)]))])
+    consumer = consume(redis_url, group="invoices", idle_s=0.3, attempts=2, timeout_s=1.0)
+    refused: list[StoreRefused] = []
+
+    def handle(event: Event) -> None:
+        if len(refused) == 3:
+            consumer.stop()
+            return
+        try:
+            event.data.attachments[0].open()
+        except StoreRefused as error:
+            refused.append(error)
+            raise
+
+    consumer.handle(handle)
+    assert len(refused) == 3
+    assert not client.exists(DEAD)
+
+
+def test_an_object_that_is_gone_counts_against_its_event(
+    redis_url: str, client: redis.Redis, storage_url: str
+) -> None:
+    url = f"{storage_url}/attachments/billing/aa/{'a' * 64}"
+    tell(client, [as_entry(make_event(attachments=[make_attachment(b"x", url=url)]))])
+    consumer = consume(redis_url, group="invoices", attempts=2, timeout_s=QUIET_S)
+    consumer.handle(lambda event: event.data.attachments[0].open().close())
+    ((_, letter),) = client.xrange(DEAD)
+    assert b"no object" in letter[b"reason"]
+
+
 # A cluster
 
 
