@@ -28,6 +28,7 @@ from ingest.models import Place
 Client = redis.Redis
 DEFAULT_SENTINEL_PORT = 26379
 MIN_VERSION = (7, 0)
+_PASSING = re.compile(r"-?(NOREPLICAS|MISCONF|BUSY|TRYAGAIN|MASTERDOWN|LOADING) ")
 _SCRIPT = re.compile(r",? script: [0-9a-f]{40}\b.*")
 
 
@@ -111,6 +112,8 @@ def translated(client: Client | None = None) -> Iterator[None]:
             raise StateFull(
                 "Redis is full (maxmemory)", todo="let consumers catch up, trim the stream or raise maxmemory"
             ) from None
+        if isinstance(error, exceptions.TryAgainError) or _PASSING.match(str(error)):
+            raise StateUnavailable(f"Redis is not ready: {_first_line(error)}") from None
         raise StateRefused(f"Redis refused a step: {_first_line(error)}") from None
     except exceptions.RedisError as error:
         raise StateUnavailable(f"Redis can't be used: {_first_line(error)}") from None
