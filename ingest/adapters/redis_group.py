@@ -21,7 +21,8 @@ from ingest.ports import Delivery
 
 _BLOCK_S = 1.0
 _ROUND_S = 0.25
-_START = "0-0"
+_START = b"0-0"
+_PIECES = 10  # of about 1,000 pending entries each, that are looked at in a shard for one claim
 T = TypeVar("T")
 
 
@@ -48,6 +49,7 @@ class RedisGroup:
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
         self._block_s = min(_ROUND_S / len(streams) if apart else _BLOCK_S, timeout_s / 2)
         self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
+        self._claimed = [_START] * keys.shards  # how far, by shard
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
         self._release = client.register_script(lua("redis_release"))
@@ -64,9 +66,10 @@ class RedisGroup:
     def claim(self, count: int, idle_s: float) -> list[Delivery]:
         found: list[Delivery] = []
         for shard in range(self._keys.shards):
-            at = _START
-            while len(found) < count:
-                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), at]
+            for _ in range(_PIECES):
+                if len(found) == count:
+                    break
+                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), self._claimed[shard]]
                 behind, entries = self._in_group(self._claim_piece(shard, arguments))
                 found += [
                     Delivery(
@@ -74,8 +77,8 @@ class RedisGroup:
                     )
                     for position, deliveries, fields in entries
                 ]
-                at = behind.decode()
-                if at == _START:
+                self._claimed[shard] = behind  # the next claim goes on there: what others work on is not seen each time
+                if behind == _START:
                     break
         return found
 
@@ -139,7 +142,7 @@ class RedisGroup:
         return lambda: self._claim(keys=[self._stream(shard)], args=arguments)
 
     def _in_group(self, ask: Callable[[], T]) -> T:
-        """What Redis answers once the group is there. Asked first: one that is full refuses to make even what exists."""
+        """What Redis answers once the group is there. Asked first: a full one refuses to make even what exists."""
         try:
             with translated(self._client):
                 answer = ask()

@@ -59,7 +59,7 @@ def consume(
         shards: as MAILSLUICE_SHARDS.
         key_prefix: as MAILSLUICE_KEY_PREFIX.
         batch: events read at once, each of up to 1 MiB.
-        idle_s: longer than handling an event takes; after it others take over what a dead consumer left.
+        idle_s: longer than handling an event takes; 4/3 of it later others take over what a dead consumer left.
         attempts: failures, or deliveries that nobody came through, after which an event goes to the dead letters.
         remember_s: remember for so long which events were handled, and pass over repeats.
         timeout_s: end after so long without an event.

@@ -13,9 +13,9 @@ from servers.redis_cluster import RedisCluster
 from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
-from ingest.adapters.redis_client import Client, Keys, connect
+from ingest.adapters.redis_client import Client, Keys, connect, translated
 from ingest.adapters.redis_group import RedisGroup
-from ingest.errors import StateFull, StateRefused
+from ingest.errors import StateFull, StateRefused, StateUnavailable
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import EventGroup
 
@@ -362,6 +362,26 @@ def test_a_consumer_that_has_nothing_left_is_forgotten(client: Client) -> None:
     one.acknowledge(entries)
     one.close()
     assert client.xinfo_consumers("t:{s0}:events", "g") == []
+
+
+def test_among_thousands_that_others_work_on_what_was_left_is_found_in_few_questions(client: Client) -> None:
+    world = redis_world(client, 1)
+    world.tell_all(4000)
+    alive, dead, one = world.consumer("alive"), world.consumer("dead"), world.consumer()
+    alive.read(3900, 1)
+    left = dead.read(100, 1)
+    dead.release(left)
+    client.config_resetstat()
+    found = [one.claim(1, LONG_S) for _ in range(100)]
+    assert {delivery.entry for each in found for delivery in each} == set(left)
+    assert one.claim(1, LONG_S) == []
+    assert int(client.info("commandstats")["cmdstat_evalsha"]["calls"]) <= 110
+
+
+@pytest.mark.parametrize("code", ["NOREPLICAS", "MISCONF", "BUSY", "TRYAGAIN", "MASTERDOWN", "LOADING"])
+def test_what_a_redis_can_not_do_for_now_is_asked_again(client: Client, code: str) -> None:
+    with pytest.raises(StateUnavailable), translated():
+        client.eval(f"return redis.error_reply('{code} not now')", 0)
 
 
 def test_an_entry_of_somebody_else_has_empty_fields(client: Client) -> None:

@@ -451,9 +451,7 @@ def test_a_store_that_refuses_us_is_waited_for_and_counts_against_no_event(
     assert not client.exists(DEAD)
 
 
-def test_an_object_that_is_gone_counts_against_its_event(
-    redis_url: str, client: redis.Redis, storage_url: str
-) -> None:
+def test_an_object_that_is_gone_counts_against_its_event(redis_url: str, client: redis.Redis, storage_url: str) -> None:
     url = f"{storage_url}/attachments/billing/aa/{'a' * 64}"
     tell(client, [as_entry(make_event(attachments=[make_attachment(b"x", url=url)]))])
     consumer = consume(redis_url, group="invoices", attempts=2, timeout_s=QUIET_S)
