@@ -5,6 +5,7 @@ Rules of this file:
   no command takes keys of two shards, so each is asked in turn, and waited for during a share of `_ROUND_S`.
 - A group that is gone (removed, or lost with its Redis) is made again, from the oldest entry on.
 - A step that needs the entry's owner is one script.
+- Events of a shard that nobody reads would wait for ever: it is looked for some, before a group is made and each minute.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, translated
-from ingest.errors import IngestError, StateRefused
+from ingest.errors import ConfigurationError, IngestError, StateRefused
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Delivery
 
@@ -23,6 +24,8 @@ _BLOCK_S = 1.0
 _ROUND_S = 0.25
 _START = b"0-0"
 _PIECES = 10  # of about 1,000 pending entries each, that are looked at in a shard for one claim
+_BEYOND = 16  # shards that are looked at
+_LOOK_BEYOND_EVERY_S = 60.0
 T = TypeVar("T")
 
 
@@ -49,6 +52,7 @@ class RedisGroup:
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
         self._block_s = min(_ROUND_S / len(streams) if apart else _BLOCK_S, timeout_s / 2)
         self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
+        self._beyond_at = 0.0
         self._claimed = [_START] * keys.shards  # how far, by shard
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
@@ -143,6 +147,9 @@ class RedisGroup:
 
     def _in_group(self, ask: Callable[[], T]) -> T:
         """What Redis answers once the group is there. Asked first: a full one refuses to make even what exists."""
+        if time.monotonic() >= self._beyond_at:
+            self._look_beyond()
+            self._beyond_at = time.monotonic() + _LOOK_BEYOND_EVERY_S
         try:
             with translated(self._client):
                 answer = ask()
@@ -154,6 +161,16 @@ class RedisGroup:
                 answer = ask()
         self._begin = "0"  # should it be lost
         return answer
+
+    def _look_beyond(self) -> None:
+        """By length: a consumer that was told of too many shards left empty streams."""
+        first = self._keys.shards
+        with translated(self._client):
+            told = [shard for shard in range(first, first + _BEYOND) if self._client.xlen(self._stream(shard))]
+        if told:
+            found = f"there are events in {self._stream(told[-1])}"
+            least = f"as MAILSLUICE_SHARDS says, {told[-1] + 1} or more"
+            raise ConfigurationError([f"shards: {first} are too few, {found}: {least}"])
 
     def _make(self, begin: str) -> None:
         for shard in range(self._keys.shards):

@@ -15,7 +15,7 @@ from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
 from ingest.adapters.redis_client import Client, Keys, connect, translated
 from ingest.adapters.redis_group import RedisGroup
-from ingest.errors import StateFull, StateRefused, StateUnavailable
+from ingest.errors import ConfigurationError, StateFull, StateRefused, StateUnavailable
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import EventGroup
 
@@ -382,6 +382,29 @@ def test_among_thousands_that_others_work_on_what_was_left_is_found_in_few_quest
 def test_what_a_redis_can_not_do_for_now_is_asked_again(client: Client, code: str) -> None:
     with pytest.raises(StateUnavailable), translated():
         client.eval(f"return redis.error_reply('{code} not now')", 0)
+
+
+def test_events_in_shards_beyond_those_it_was_told_of_are_refused_before_a_group_is_made(client: Client) -> None:
+    redis_world(client, 4).tell("far", 3)
+    with pytest.raises(ConfigurationError, match="4 or more"):
+        redis_world(client, 2).consumer().claim(1, LONG_S)
+    assert client.keys() == [b"t:{s3}:events"]
+
+
+def test_shards_that_are_told_in_later_are_noticed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.adapters.redis_group._LOOK_BEYOND_EVERY_S", 0.0)
+    one = redis_world(client, 1).consumer()
+    one.read(1, 0)
+    redis_world(client, 2).tell("new", 1)
+    with pytest.raises(ConfigurationError, match="MAILSLUICE_SHARDS says, 2"):
+        one.read(1, 0)
+
+
+def test_a_consumer_that_was_told_of_too_many_shards_stops_no_other(client: Client) -> None:
+    redis_world(client, 4).consumer().read(1, 0)
+    world = redis_world(client, 1)
+    told = world.tell_all(2)
+    assert ids(read_all(world.consumer())) == told
 
 
 def test_an_entry_of_somebody_else_has_empty_fields(client: Client) -> None:
