@@ -249,7 +249,7 @@ class ObjectWrong(StoreRefused):
 
 
 class StateUnavailable(IngestError):
-    """Redis can't be reached or is loading."""
+    """Redis can't be reached, or can't for now: loading, too few replicas, a failed snapshot, a busy script."""
 
     code = "state_unavailable"
     retry = Retry.SOON

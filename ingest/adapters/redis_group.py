@@ -5,7 +5,7 @@ Rules of this file:
   no command takes keys of two shards, so each is asked in turn, and waited for during a share of `_ROUND_S`.
 - A group that is gone (removed, or lost with its Redis) is made again, from the oldest entry on.
 - A step that needs the entry's owner is one script.
-- Events of a shard that nobody reads would wait for ever: it is looked for some, before a group is made and each minute.
+- Events of a shard that nobody reads would wait for ever: they are looked for before a group is made, and each minute.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class RedisGroup:
         return bool(buried)
 
     def close(self) -> None:
-        for shard in range(self._keys.shards):
-            with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
+        with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
+            for shard in range(self._keys.shards):
                 self._leave(keys=[self._stream(shard)], args=[self._group, self._consumer])
 
     def _look(self, count: int, block_ms: int) -> list[StreamEntry]:

@@ -121,9 +121,10 @@ class Reader:
             self._settle()
             self._forget()
             self._ask(lambda: self._group.release(list(self._rest)), _GRACE_S)
-        except (Stopped, IngestError) as error:
+        except (Stopped, IngestError) as error:  # each further step would wait for the same Redis
             _LOG.warning("what was handled last may come again: %s", error)
-        self._group.close()
+        else:
+            self._group.close()
 
     def _deliveries(self) -> Iterator[tuple[StreamEntry, int]]:
         claim_at, quiet_since = 0.0, time.monotonic()

@@ -13,7 +13,7 @@ from ingest.adapters.clock import SystemClock
 from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
-from ingest.adapters.redis_client import Keys, connect
+from ingest.adapters.redis_client import Keys, connect, is_cluster
 from ingest.adapters.redis_group import RedisGroup
 from ingest.adapters.redis_handled import RedisHandled
 from ingest.adapters.stores import StoredContents
@@ -22,7 +22,7 @@ from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Contents, EventGroup, HandledEvents
 
 _TIMEOUT_S = 5.0
-_FORMS = "not one of redis://, rediss://, redis+sentinel://, redis+cluster://"
+_FORMS = "not one of redis://, rediss://, redis+sentinel://, redis+cluster://, or an option that is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ def join(
     """Connect, and read as this consumer. ConfigurationError for a wrong URL."""
     try:
         client = connect(redis_url, _TIMEOUT_S)
+        if not is_cluster(client):
+            client.connection_pool.make_connection()  # connects to nothing; a wrong option would be told at first use
     except (ValueError, TypeError):  # the client's own, which may repeat a password
         raise ConfigurationError([f"Redis URL: {_FORMS}"]) from None
     keys = Keys(key_prefix, shards)

@@ -76,6 +76,15 @@ def test_a_type_and_fields_of_a_later_version_break_nothing(redis_url: str, clie
     assert second.data == {"anything": [1]}
 
 
+@pytest.mark.parametrize("data", ["[1]", '"x"', "null"])
+def test_an_event_of_a_later_version_may_have_any_data(redis_url: str, client: redis.Redis, data: str) -> None:
+    outer = '{"id":"1","source":"m","type":"mailsluice.digest.v1","time":"2026-11-24T12:00:00Z","data":%s}'
+    tell(client, [OutgoingEvent("1", "mailsluice.digest.v1", (outer % data).encode())])
+    (event,) = consume(redis_url, group="invoices", timeout_s=QUIET_S)
+    assert isinstance(event, UnknownEvent)
+    assert event.data == json.loads(data)
+
+
 def test_a_new_group_can_begin_with_the_next_event(redis_url: str, client: redis.Redis) -> None:
     tell(client, many(1))
     assert list(consume(redis_url, group="invoices", from_start=False, timeout_s=QUIET_S)) == []
@@ -103,6 +112,30 @@ def test_a_url_that_is_none_and_numbers_that_are_too_small_are_refused() -> None
         list(consume("nonsense", group="invoices"))
     with pytest.raises(ConfigurationError, match="batch"):
         consume("redis://127.0.0.1", group="invoices", batch=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"group": ""},
+        {"types": EventType.RECEIVED},
+        {"types": ["message.received"]},
+        {"timeout_s": -1},
+        {"remember_s": 0},
+        {"idle_s": float("nan")},
+        {"idle_s": float("inf")},
+        {"batch": 2.5},
+    ],
+)
+def test_an_argument_that_would_go_wrong_in_silence_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        consume("redis://127.0.0.1", **{"group": "invoices", **wrong})
+
+
+def test_an_option_of_the_url_that_is_none_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="Redis URL") as refused:
+        list(consume("redis://127.0.0.1/0?tiemout=secret", group="invoices"))
+    assert "secret" not in str(refused.value)
 
 
 # Failing

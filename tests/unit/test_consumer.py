@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ingest.adapters.clock import SystemClock
@@ -12,7 +12,7 @@ from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
 from ingest.consumer.loop import Consumer
 from ingest.consumer.reader import Reader
-from ingest.errors import StateFull
+from ingest.errors import StateFull, StateRefused
 from ingest.models import StreamEntry
 from ingest.ports import Clock, EventGroup
 from ingest.testing import MadeContents, as_entry, make_event
@@ -120,3 +120,22 @@ def test_what_can_not_be_buried_stays_and_the_others_go_on() -> None:
     house.consumer(group).handle(refuse)
     assert [entry.event.id for entry in group.acknowledged] == house.ids[1:]
     assert taken(house) == house.ids[:1]
+
+
+class Refusing(MemoryGroup):
+    """Redis no longer takes anything back."""
+
+    closed = False
+
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        raise StateRefused("no")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_could_not_be_given_back_is_not_followed_by_further_questions() -> None:
+    house = House()
+    group = house.member("one", Refusing)
+    house.reader(group, idle_s=3600, stopping=threading.Event()).close()
+    assert not group.closed
