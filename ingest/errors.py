@@ -244,8 +244,12 @@ class StoreRefused(IngestError):
     code = "store_refused"
 
 
+class ObjectWrong(StoreRefused):
+    """This one object is at fault, not the store: it is not there, or not what it should be."""
+
+
 class StateUnavailable(IngestError):
-    """Redis can't be reached or is loading."""
+    """Redis can't be reached, or can't for now: loading, too few replicas, a failed snapshot, a busy script."""
 
     code = "state_unavailable"
     retry = Retry.SOON

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 from pydantic_core import to_json
 
 from ingest.consumer.events import Attachment, Event, Received, StoredObject, contents_of, lies_in, read_event
-from ingest.consumer.loop import Consumer
+from ingest.consumer.loop import Consumer, is_outage
 from ingest.consumer.reader import Reader
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong
 from ingest.events.ids import event_id
 from ingest.events.models import EventType, schema_uri
 from ingest.models import OutgoingEvent
@@ -32,6 +32,7 @@ _NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _MESSAGE = b"From: a@example.com\r\nTo: b@example.com\r\nSubject: Invoice 4711\r\n\r\nPlease find it attached.\r\n"
 _ACCOUNT = "billing"
 _MOMENT_S, _LONG_S = 0.01, 3600.0
+_MOST_OUTAGES = 5
 
 
 @dataclass
@@ -48,7 +49,7 @@ class MadeContents:
 
     def open(self, url: str) -> AbstractContextManager[BinaryIO]:
         if url not in self.octets:
-            raise StoreRefused(f"{url}: there is no such object")
+            raise ObjectWrong(f"{url}: there is no such object")
         return io.BytesIO(self.octets[url])
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ def make_event(
 
 
 class FakeConsumer(Consumer):
-    """A consumer of given events, which ends behind the last. No signal stops it.
+    """A consumer of given events, which ends behind the last, or with the fifth `TryLater`. No signal stops it.
 
     `handled` are the ids of those that were, in order; `dead_letters` those that failed for good, each with the reason.
     """
@@ -145,6 +146,21 @@ class FakeConsumer(Consumer):
             ), self._joined.close
 
         super().__init__(open_reader, contents, types=types, attempts=attempts, signals=False)
+
+    def handle(self, function: Callable[[Event], object]) -> None:
+        outages = 0
+
+        def bounded(event: Event) -> None:
+            nonlocal outages
+            try:
+                function(event)
+            except Exception as error:
+                outages += is_outage(error)
+                if outages == _MOST_OUTAGES:
+                    self.stop()
+                raise
+
+        super().handle(bounded)
 
     @property
     def handled(self) -> list[str]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from ingest.errors import IngestError, StoreRefused, StoreUnavailable
+from ingest.errors import IngestError, ObjectWrong, StoreRefused, StoreUnavailable
 from ingest.ports import ObjectInfo, Put
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -100,7 +100,7 @@ class DirectoryStore:
                 return open(path, "rb", opener=_no_link)
             except FileNotFoundError:
                 self._require_root()
-                raise StoreRefused(f"{self._root}: there is no object {key}") from None
+                raise ObjectWrong(f"{self._root}: there is no object {key}") from None
 
     def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:
         inside = prefix.rpartition("/")[0]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong, StoreRefused
 from ingest.ports import ObjectInfo, Put
 
 
@@ -42,7 +42,7 @@ class MemoryStore:
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         found = self._objects.get(key)
         if found is None:
-            raise StoreRefused(f"there is no object {key}")
+            raise ObjectWrong(f"there is no object {key}")
         return io.BytesIO(found[0])
 
     def keys(self, prefix: str, *, after: str = "") -> Iterator[str]:

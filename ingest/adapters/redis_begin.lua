@@ -5,7 +5,8 @@
 -- ARGV  1 group  2 consumer  3 the entry's id  4 ms that it is in hand for
 -- The mark is "done", or "=" and the consumer that has it in hand. Both waits, the mark's and the entry's, begin anew
 -- here; the mark's is over first.
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) == 0 then
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
+if not pending then
   return 'lost'
 end
 local mark, ours = redis.call('GET', KEYS[2]), '=' .. ARGV[2]
@@ -14,6 +15,8 @@ if mark == 'done' then
   return 'done'
 end
 if mark and mark ~= ours then
+  -- not begun: this delivery was none
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', pending[4] - 1, 'JUSTID')
   return 'busy'
 end
 redis.call('SET', KEYS[2], ours, 'PX', math.max(1, ARGV[4] - 1))

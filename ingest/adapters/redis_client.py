@@ -28,6 +28,13 @@ from ingest.models import Place
 Client = redis.Redis
 DEFAULT_SENTINEL_PORT = 26379
 MIN_VERSION = (7, 0)
+_NOT_READY = (
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.RedisClusterException,
+    exceptions.TryAgainError,
+)
+_PASSING = re.compile(r"-?(NOREPLICAS|MISCONF|BUSY|TRYAGAIN|MASTERDOWN|LOADING) ")
 _SCRIPT = re.compile(r",? script: [0-9a-f]{40}\b.*")
 
 
@@ -100,20 +107,25 @@ def translated(client: Client | None = None) -> Iterator[None]:
         raise StateRefused(
             f"Redis refuses us: {_first_line(error)}", todo="check user, password and ACL in the Redis URL"
         ) from None
-    except (exceptions.BusyLoadingError, exceptions.ClusterDownError, exceptions.RedisClusterException) as error:
+    except _NOT_READY as error:
         raise StateUnavailable(f"Redis is not ready: {_first_line(error)}") from None
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise StateUnavailable(
             f"Redis is unreachable: {_first_line(error)}", todo="start it or check MAILSLUICE_REDIS_URL"
         ) from None
     except exceptions.ResponseError as error:
-        if "-OOM" in str(error) or str(error).startswith("OOM"):
-            raise StateFull(
-                "Redis is full (maxmemory)", todo="let consumers catch up, trim the stream or raise maxmemory"
-            ) from None
-        raise StateRefused(f"Redis refused a step: {_first_line(error)}") from None
+        raise _of_answer(error) from None
     except exceptions.RedisError as error:
         raise StateUnavailable(f"Redis can't be used: {_first_line(error)}") from None
+
+
+def _of_answer(error: exceptions.ResponseError) -> IngestError:
+    """What redis-py has no class for."""
+    if "-OOM" in str(error) or str(error).startswith("OOM"):
+        return StateFull("Redis is full (maxmemory)", todo="let consumers catch up, trim the stream or raise maxmemory")
+    if _PASSING.match(str(error)):
+        return StateUnavailable(f"Redis is not ready: {_first_line(error)}")
+    return StateRefused(f"Redis refused a step: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

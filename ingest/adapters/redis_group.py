@@ -5,6 +5,7 @@ Rules of this file:
   no command takes keys of two shards, so each is asked in turn, and waited for during a share of `_ROUND_S`.
 - A group that is gone (removed, or lost with its Redis) is made again, from the oldest entry on.
 - A step that needs the entry's owner is one script.
+- Events of a shard that nobody reads would wait for ever: they are looked for before a group is made, and each minute.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, translated
-from ingest.errors import IngestError, StateRefused
+from ingest.errors import ConfigurationError, IngestError, StateRefused
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Delivery
 
 _BLOCK_S = 1.0
 _ROUND_S = 0.25
-_START = "0-0"
+_START = b"0-0"
+_PIECES = 10  # of about 1,000 pending entries each, that are looked at in a shard for one claim
+_BEYOND = 16  # shards that are looked at
+_LOOK_BEYOND_EVERY_S = 60.0
 T = TypeVar("T")
 
 
@@ -43,12 +47,13 @@ class RedisGroup:
         self._group = group
         self._consumer = consumer
         self._begin = "0" if from_start else "$"
-        self._made = False
         streams = [self._stream(shard) for shard in range(keys.shards)]
         apart = is_cluster(client)
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
         self._block_s = min(_ROUND_S / len(streams) if apart else _BLOCK_S, timeout_s / 2)
         self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
+        self._beyond_at = 0.0
+        self._claimed = [_START] * keys.shards  # how far, by shard
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
         self._release = client.register_script(lua("redis_release"))
@@ -65,9 +70,10 @@ class RedisGroup:
     def claim(self, count: int, idle_s: float) -> list[Delivery]:
         found: list[Delivery] = []
         for shard in range(self._keys.shards):
-            at = _START
-            while len(found) < count:
-                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), at]
+            for _ in range(_PIECES):
+                if len(found) == count:
+                    break
+                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), self._claimed[shard]]
                 behind, entries = self._in_group(self._claim_piece(shard, arguments))
                 found += [
                     Delivery(
@@ -75,8 +81,8 @@ class RedisGroup:
                     )
                     for position, deliveries, fields in entries
                 ]
-                at = behind.decode()
-                if at == _START:
+                self._claimed[shard] = behind  # the next claim goes on there: what others work on is not seen each time
+                if behind == _START:
                     break
         return found
 
@@ -108,8 +114,8 @@ class RedisGroup:
         return bool(buried)
 
     def close(self) -> None:
-        for shard in range(self._keys.shards):
-            with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
+        with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
+            for shard in range(self._keys.shards):
                 self._leave(keys=[self._stream(shard)], args=[self._group, self._consumer])
 
     def _look(self, count: int, block_ms: int) -> list[StreamEntry]:
@@ -140,19 +146,31 @@ class RedisGroup:
         return lambda: self._claim(keys=[self._stream(shard)], args=arguments)
 
     def _in_group(self, ask: Callable[[], T]) -> T:
-        """What Redis answers once the group is there."""
-        if not self._made:
-            self._make(self._begin)
-            self._made = True
+        """What Redis answers once the group is there. Asked first: a full one refuses to make even what exists."""
+        if time.monotonic() >= self._beyond_at:
+            self._look_beyond()
+            self._beyond_at = time.monotonic() + _LOOK_BEYOND_EVERY_S
         try:
             with translated(self._client):
-                return ask()
+                answer = ask()
         except StateRefused as error:
             if not _says_no_group(error):
                 raise
-        self._make("0")
+            self._make(self._begin)
+            with translated(self._client):
+                answer = ask()
+        self._begin = "0"  # should it be lost
+        return answer
+
+    def _look_beyond(self) -> None:
+        """By length: a consumer that was told of too many shards left empty streams."""
+        first = self._keys.shards
         with translated(self._client):
-            return ask()
+            told = [shard for shard in range(first, first + _BEYOND) if self._client.xlen(self._stream(shard))]
+        if told:
+            found = f"there are events in {self._stream(told[-1])}"
+            least = f"as MAILSLUICE_SHARDS says, {told[-1] + 1} or more"
+            raise ConfigurationError([f"shards: {first} are too few, {found}: {least}"])
 
     def _make(self, begin: str) -> None:
         for shard in range(self._keys.shards):

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote, urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest.adapters.s3_errors import EXISTS, MISSING, NOT_IMPLEMENTED, code_of, of_answer, of_transport
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong, StoreRefused
 from ingest.ports import ObjectInfo, Put
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class S3Store:
                 body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
         except StoreRefused as refusal:
             if code_of(refusal.__cause__) in MISSING:
-                raise StoreRefused(f"{self._where}: there is no object {key}") from None
+                raise ObjectWrong(f"{self._where}: there is no object {key}") from None
             raise
         with io.BufferedReader(_Download(body, self), 1 << 16) as reader:
             yield cast("BinaryIO", reader)

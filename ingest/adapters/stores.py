@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from ingest.adapters.directory_store import DirectoryStore
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong
 from ingest.once import once
 from ingest.ports import ObjectStore
 from ingest.settings import Settings
@@ -56,7 +56,7 @@ class StoredContents:
     def open(self, url: str) -> AbstractContextManager[BinaryIO]:
         match = _OBJECT.fullmatch(url)
         if match is None:
-            raise StoreRefused(f"{url[:200]!r} is no address of a stored message or attachment")
+            raise ObjectWrong(f"{url[:200]!r} is no address of a stored message or attachment")
         base, key = match.groups()
         parts = urlsplit(base)
         if parts.scheme == "file":

@@ -7,6 +7,7 @@ Rules of this room:
 
 from __future__ import annotations
 
+import math
 import platform
 import secrets
 import threading
@@ -59,18 +60,25 @@ def consume(
         shards: as MAILSLUICE_SHARDS.
         key_prefix: as MAILSLUICE_KEY_PREFIX.
         batch: events read at once, each of up to 1 MiB.
-        idle_s: longer than handling an event takes; after it others take over what a dead consumer left.
+        idle_s: longer than handling an event takes; 4/3 of it later others take over what a dead consumer left.
         attempts: failures, or deliveries that nobody came through, after which an event goes to the dead letters.
         remember_s: remember for so long which events were handled, and pass over repeats.
         timeout_s: end after so long without an event.
         signals: let SIGTERM and SIGINT stop it, where it runs in the main thread.
     """
-    wrong = {"shards": shards < 1, "batch": batch < 1, "idle_s": idle_s <= 0, "attempts": attempts < 1}
-    if any(wrong.values()):
-        raise ConfigurationError(f"{name}: too small" for name, is_wrong in wrong.items() if is_wrong)
+    wrong = [] if group else ["group: empty"]
+    numbers: dict[str, object] = {"shards": shards, "batch": batch, "attempts": attempts}
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            wrong.append(f"{name}: no whole number above 0")
+    for name, seconds in {"idle_s": idle_s, "remember_s": remember_s, "timeout_s": timeout_s}.items():
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            wrong.append(f"{name}: no number of seconds above 0")
+    if wrong:
+        raise ConfigurationError(wrong)
     from ingest.wiring import consuming  # noqa: PLC0415 - see the rules
 
-    name = consumer or f"{platform.node()}-{getpid()}-{secrets.token_hex(3)}"
+    own_name = consumer or f"{platform.node()}-{getpid()}-{secrets.token_hex(3)}"
 
     def open_reader(stopping: threading.Event) -> tuple[Reader, Callable[[], None]]:
         joined = consuming.join(
@@ -78,7 +86,7 @@ def consume(
             key_prefix=key_prefix,
             shards=shards,
             group=group,
-            consumer=name,
+            consumer=own_name,
             from_start=from_start,
             remember_s=remember_s,
         )

@@ -12,7 +12,7 @@ import io
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ingest.errors import StoreRefused
+from ingest.errors import ObjectWrong
 from ingest.ports import Contents
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Checked(io.RawIOBase):
         self._digest.update(data)
         self._left -= len(data)
         if self._left < 0 or (not data and self._left) or (not self._left and self._digest.hexdigest() != self._sha256):
-            raise StoreRefused(f"{self._url}: its content is not what the event says", todo="restore the object")
+            raise ObjectWrong(f"{self._url}: its content is not what the event says", todo="restore the object")
         view[: len(data)] = data
         return len(data)
 

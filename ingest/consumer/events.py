@@ -82,7 +82,7 @@ class AccountEvent(_Envelope):
 class UnknownEvent(_Envelope):
     """Of a type that this version does not know."""
 
-    data: dict[str, Any]
+    data: Any = None
 
 
 Event = Received | Unprocessed | AccountEvent | UnknownEvent

@@ -3,13 +3,15 @@
 Rules of this file:
 - A loop's event is done when the next one is asked for. A function's is done when it returns; when it raises, it is
   tried again, and what fails for good goes to the dead letters.
-- An outage is no fault of the event: what says so (`TryLater`, an error of ours that says SOON) is tried without end.
+- An outage is no fault of the event, and tried without end: `TryLater`, and errors of ours that are our own fault, as
+  a store that is away or refuses our credentials. An object that is missing or changed counts against the event.
 - The first signal asks to stop, and the next one does what it did before.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -22,12 +24,13 @@ import tenacity
 from ingest.consumer.events import Event, read_event
 from ingest.consumer.patience import Patience, Stopped
 from ingest.consumer.reader import Reader
+from ingest.errors import ConfigurationError, Fault, IngestError, ObjectWrong
 from ingest.models import StreamEntry
 from ingest.ports import Contents
-from ingest.retry import soon
 
 _LOG = logging.getLogger("ingest.consumer")
 _FIRST_WAIT_S = 0.1
+_TYPE = re.compile(r"mailsluice(\.[a-z0-9_]+)+\.v[0-9]+")  # also those of later versions
 
 
 class TryLater(Exception):
@@ -48,7 +51,7 @@ class Consumer:
     ) -> None:
         self._open_reader = open_reader
         self._contents = contents
-        self._types = types
+        self._types = None if types is None else _checked(types)
         self._attempts = attempts
         self._signals = signals
         self._stopping = threading.Event()
@@ -76,7 +79,7 @@ class Consumer:
 
     def _again(self, reader: Reader, entry: StreamEntry, step: Callable[[], object], error: Exception) -> None:
         """Try what failed again, until it goes well, fails for good, or somebody else has it."""
-        failures = 0 if _is_outage(error) else 1
+        failures = 0 if is_outage(error) else 1
         taken = False
 
         def once_more() -> Exception | None:
@@ -86,7 +89,7 @@ class Consumer:
                 try:
                     step()
                 except Exception as failure:  # noqa: BLE001 - whatever it raises
-                    failures += not _is_outage(failure)
+                    failures += not is_outage(failure)
                     return failure
             return None
 
@@ -149,8 +152,21 @@ class Consumer:
                 signal.signal(number, handler)
 
 
-def _is_outage(error: BaseException) -> bool:
-    return isinstance(error, TryLater) or soon(error)
+def _checked(types: Collection[str]) -> frozenset[str]:
+    """A type that is mistyped would count all events as handled."""
+    if isinstance(types, str):
+        raise ConfigurationError(["types: a list of them, not one"])
+    wrong = [type_ for type_ in types if not _TYPE.fullmatch(type_)]
+    if wrong:
+        raise ConfigurationError(f"types: {type_[:100]!r} is none of ours" for type_ in wrong)
+    return frozenset(types)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether it is no fault of the event."""
+    if isinstance(error, IngestError):
+        return error.fault is Fault.OURS and not isinstance(error, ObjectWrong)
+    return isinstance(error, TryLater)
 
 
 def _last(state: tenacity.RetryCallState) -> Exception | None:

@@ -36,7 +36,7 @@ class Reader:
         group, handled: where it reads; what it remembers, if anything.
         stopping: set when it is to end.
         batch: entries read at once.
-        idle_s: after which others may take over what it has.
+        idle_s: for which handling an entry may take before others take it over.
         attempts: deliveries to one that began it, after which an entry goes to the dead letters.
         timeout_s: ends after so long without an entry; None: never.
     """
@@ -58,6 +58,7 @@ class Reader:
         self._ask = Patience(stopping)
         self._batch = batch
         self._idle_s = idle_s
+        self._left_s = idle_s * 4 / 3  # an entry may have waited for a third, since it was last kept, when it begins
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._rest: deque[StreamEntry] = deque()
@@ -90,9 +91,10 @@ class Reader:
     def bury(self, entry: StreamEntry, reason: str, failure: Exception | None = None) -> None:
         """Handling it failed for good. In a Redis that is full it stays, to be claimed and buried later."""
         self._forget()
-        _LOG.error("event %s goes to the dead letters: %s", entry.event.id, reason[:_REASON_CHARS], exc_info=failure)
+        reason = reason[:_REASON_CHARS].encode("utf-8", "replace").decode()  # lone surrogates can't be sent
+        _LOG.error("event %s goes to the dead letters: %s", entry.event.id, reason, exc_info=failure)
         with suppress(StateFull):
-            self._ask(lambda: self._group.bury(entry, reason[:_REASON_CHARS]), _GRACE_S)
+            self._ask(lambda: self._group.bury(entry, reason), _GRACE_S)
 
     def give_back(self, entry: StreamEntry) -> None:
         """It is no fault of its own that it was not handled: at the end, others get it at once."""
@@ -119,15 +121,16 @@ class Reader:
             self._settle()
             self._forget()
             self._ask(lambda: self._group.release(list(self._rest)), _GRACE_S)
-        except (Stopped, IngestError) as error:
+        except (Stopped, IngestError) as error:  # each further step would wait for the same Redis
             _LOG.warning("what was handled last may come again: %s", error)
-        self._group.close()
+        else:
+            self._group.close()
 
     def _deliveries(self) -> Iterator[tuple[StreamEntry, int]]:
         claim_at, quiet_since = 0.0, time.monotonic()
         while not self._stopping.is_set():
             if time.monotonic() >= claim_at:
-                claimed = self._ask(lambda: self._group.claim(1, self._idle_s))
+                claimed = self._ask(lambda: self._group.claim(1, self._left_s))
                 if claimed:
                     yield claimed[0].entry, claimed[0].count
                     quiet_since = time.monotonic()

@@ -90,7 +90,8 @@ class EventGroup(Protocol):
     def claim(self, count: int, idle_s: float) -> list[Delivery]:
         """At most `count` that were delivered and left for `idle_s`, by others or by this consumer itself.
 
-        They are this consumer's from here on. What was trimmed meanwhile counts as acknowledged.
+        They are this consumer's from here on. What was trimmed meanwhile counts as acknowledged. Each call looks at
+        some thousands of pending entries, and the next one goes on behind them.
         """
         ...
 

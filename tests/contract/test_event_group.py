@@ -13,9 +13,9 @@ from servers.redis_cluster import RedisCluster
 from ingest.adapters.memory_events import MemoryEvents
 from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
-from ingest.adapters.redis_client import Client, Keys, connect
+from ingest.adapters.redis_client import Client, Keys, connect, translated
 from ingest.adapters.redis_group import RedisGroup
-from ingest.errors import StateFull, StateRefused
+from ingest.errors import ConfigurationError, StateFull, StateRefused, StateUnavailable
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import EventGroup
 
@@ -364,6 +364,49 @@ def test_a_consumer_that_has_nothing_left_is_forgotten(client: Client) -> None:
     assert client.xinfo_consumers("t:{s0}:events", "g") == []
 
 
+def test_among_thousands_that_others_work_on_what_was_left_is_found_in_few_questions(client: Client) -> None:
+    world = redis_world(client, 1)
+    world.tell_all(4000)
+    alive, dead, one = world.consumer("alive"), world.consumer("dead"), world.consumer()
+    alive.read(3900, 1)
+    left = dead.read(100, 1)
+    dead.release(left)
+    client.config_resetstat()
+    found = [one.claim(1, LONG_S) for _ in range(100)]
+    assert {delivery.entry for each in found for delivery in each} == set(left)
+    assert one.claim(1, LONG_S) == []
+    assert int(client.info("commandstats")["cmdstat_evalsha"]["calls"]) <= 110
+
+
+@pytest.mark.parametrize("code", ["NOREPLICAS", "MISCONF", "BUSY", "TRYAGAIN", "MASTERDOWN", "LOADING"])
+def test_what_a_redis_can_not_do_for_now_is_asked_again(client: Client, code: str) -> None:
+    with pytest.raises(StateUnavailable), translated():
+        client.eval(f"return redis.error_reply('{code} not now')", 0)
+
+
+def test_events_in_shards_beyond_those_it_was_told_of_are_refused_before_a_group_is_made(client: Client) -> None:
+    redis_world(client, 4).tell("far", 3)
+    with pytest.raises(ConfigurationError, match="4 or more"):
+        redis_world(client, 2).consumer().claim(1, LONG_S)
+    assert client.keys() == [b"t:{s3}:events"]
+
+
+def test_shards_that_are_told_in_later_are_noticed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.adapters.redis_group._LOOK_BEYOND_EVERY_S", 0.0)
+    one = redis_world(client, 1).consumer()
+    one.read(1, 0)
+    redis_world(client, 2).tell("new", 1)
+    with pytest.raises(ConfigurationError, match="MAILSLUICE_SHARDS says, 2"):
+        one.read(1, 0)
+
+
+def test_a_consumer_that_was_told_of_too_many_shards_stops_no_other(client: Client) -> None:
+    redis_world(client, 4).consumer().read(1, 0)
+    world = redis_world(client, 1)
+    told = world.tell_all(2)
+    assert ids(read_all(world.consumer())) == told
+
+
 def test_an_entry_of_somebody_else_has_empty_fields(client: Client) -> None:
     world = redis_world(client, 1)
     client.xadd("t:{s0}:events", {"other": b"\xff"})
@@ -387,6 +430,21 @@ def test_in_a_redis_that_is_full_reading_goes_on_and_nothing_is_buried_by_halves
     finally:
         client.config_set("maxmemory", 0)
     assert one.bury(first[0], "bad")
+
+
+def test_in_a_redis_that_is_full_a_consumer_of_a_group_that_exists_can_begin(client: Client) -> None:
+    world = redis_world(client, 3)
+    world.tell_all(3)
+    world.consumer("before").read(1, 0)
+    client.script_flush()
+    client.config_set("maxmemory", 1)
+    try:
+        one = world.consumer()
+        one.acknowledge(read_all(one))
+        with pytest.raises(StateFull):
+            RedisGroup(client, Keys("t", 3), group="new", consumer="one", from_start=True, timeout_s=5).read(1, 0)
+    finally:
+        client.config_set("maxmemory", 0)
 
 
 def test_dead_letters_that_cannot_be_written_leave_the_event_unacknowledged(client: Client) -> None:

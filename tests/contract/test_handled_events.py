@@ -61,6 +61,19 @@ def test_what_is_in_hand_elsewhere_is_left_alone_and_not_acknowledged(client: Cl
     assert pending(client) == 2
 
 
+def test_a_delivery_of_what_is_in_hand_elsewhere_counts_for_none(client: Client) -> None:
+    tell(client, "e", "e")
+    one, two = One(client, "one"), One(client, "two")
+    (first,), (repeat,) = one.group.read(1, 1), two.group.read(1, 1)
+    assert one.handled.begin(first, LONG_S) is Turn.GO
+    for _ in range(3):
+        assert two.handled.begin(repeat, LONG_S) is Turn.BUSY
+        one.handled.begin(first, LONG_S)
+        (again,) = (each for each in client.xpending_range(STREAM, "g", "-", "+", 10) if each["consumer"] == b"two")
+        assert again["times_delivered"] == 0
+        client.xclaim(STREAM, "g", "two", 0, [repeat.position])
+
+
 def test_what_its_consumer_died_over_can_be_begun_again_when_it_can_be_claimed(client: Client) -> None:
     tell(client, "e")
     dead, alive = One(client, "dead"), One(client, "alive")

@@ -76,6 +76,15 @@ def test_a_type_and_fields_of_a_later_version_break_nothing(redis_url: str, clie
     assert second.data == {"anything": [1]}
 
 
+@pytest.mark.parametrize("data", ["[1]", '"x"', "null"])
+def test_an_event_of_a_later_version_may_have_any_data(redis_url: str, client: redis.Redis, data: str) -> None:
+    outer = '{"id":"1","source":"m","type":"mailsluice.digest.v1","time":"2026-11-24T12:00:00Z","data":%s}'
+    tell(client, [OutgoingEvent("1", "mailsluice.digest.v1", (outer % data).encode())])
+    (event,) = consume(redis_url, group="invoices", timeout_s=QUIET_S)
+    assert isinstance(event, UnknownEvent)
+    assert event.data == json.loads(data)
+
+
 def test_a_new_group_can_begin_with_the_next_event(redis_url: str, client: redis.Redis) -> None:
     tell(client, many(1))
     assert list(consume(redis_url, group="invoices", from_start=False, timeout_s=QUIET_S)) == []
@@ -103,6 +112,30 @@ def test_a_url_that_is_none_and_numbers_that_are_too_small_are_refused() -> None
         list(consume("nonsense", group="invoices"))
     with pytest.raises(ConfigurationError, match="batch"):
         consume("redis://127.0.0.1", group="invoices", batch=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"group": ""},
+        {"types": EventType.RECEIVED},
+        {"types": ["message.received"]},
+        {"timeout_s": -1},
+        {"remember_s": 0},
+        {"idle_s": float("nan")},
+        {"idle_s": float("inf")},
+        {"batch": 2.5},
+    ],
+)
+def test_an_argument_that_would_go_wrong_in_silence_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        consume("redis://127.0.0.1", **{"group": "invoices", **wrong})
+
+
+def test_an_option_of_the_url_that_is_none_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="Redis URL") as refused:
+        list(consume("redis://127.0.0.1/0?tiemout=secret", group="invoices"))
+    assert "secret" not in str(refused.value)
 
 
 # Failing
@@ -419,6 +452,45 @@ def test_a_content_that_is_gone_and_a_url_that_is_none_of_ours_are_refused(
         event.data.attachments[0].open()
     with pytest.raises(StoreRefused, match="no address"):
         event.data.attachments[1].open()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def missing_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_store_url")).replace("s3://", "s3://missing-")
+    return (tmp_path / "not mounted").as_uri()
+
+
+def test_a_store_that_refuses_us_is_waited_for_and_counts_against_no_event(
+    redis_url: str, client: redis.Redis, missing_store: str
+) -> None:
+    url = f"{missing_store}/attachments/billing/aa/{'a' * 64}"
+    tell(client, [as_entry(make_event(attachments=[make_attachment(b"x", url=url)]))])
+    consumer = consume(redis_url, group="invoices", idle_s=0.3, attempts=2, timeout_s=1.0)
+    refused: list[StoreRefused] = []
+
+    def handle(event: Event) -> None:
+        if len(refused) == 3:
+            consumer.stop()
+            return
+        try:
+            event.data.attachments[0].open()
+        except StoreRefused as error:
+            refused.append(error)
+            raise
+
+    consumer.handle(handle)
+    assert len(refused) == 3
+    assert not client.exists(DEAD)
+
+
+def test_an_object_that_is_gone_counts_against_its_event(redis_url: str, client: redis.Redis, storage_url: str) -> None:
+    url = f"{storage_url}/attachments/billing/aa/{'a' * 64}"
+    tell(client, [as_entry(make_event(attachments=[make_attachment(b"x", url=url)]))])
+    consumer = consume(redis_url, group="invoices", attempts=2, timeout_s=QUIET_S)
+    consumer.handle(lambda event: event.data.attachments[0].open().close())
+    ((_, letter),) = client.xrange(DEAD)
+    assert b"no object" in letter[b"reason"]
 
 
 # A cluster

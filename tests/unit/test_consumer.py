@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.memory_events import MemoryEvents
@@ -11,19 +12,19 @@ from ingest.adapters.memory_group import MemoryGroup
 from ingest.adapters.memory_state import MemoryState
 from ingest.consumer.loop import Consumer
 from ingest.consumer.reader import Reader
-from ingest.errors import StateFull
+from ingest.errors import StateFull, StateRefused
 from ingest.models import StreamEntry
-from ingest.ports import EventGroup
+from ingest.ports import Clock, EventGroup
 from ingest.testing import MadeContents, as_entry, make_event
 
 
 class House:
     """A stream of three events, and another consumer of the group."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.events = [make_event(subject=str(n)) for n in range(3)]
         self.ids = [event.id for event in self.events]
-        self.state = MemoryState(SystemClock(), events=[as_entry(event) for event in self.events])
+        self.state = MemoryState(clock or SystemClock(), events=[as_entry(event) for event in self.events])
         self.log = MemoryEvents(self.state)
         self.other = self.member("other")
 
@@ -38,6 +39,17 @@ class House:
             return self.reader(group, idle_s=idle_s, stopping=stopping), group.close
 
         return Consumer(open_reader, MadeContents(), types=None, attempts=3, signals=False)
+
+
+class OwnClock:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 24, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
 
 
 def taken(house: House) -> list[str]:
@@ -67,6 +79,29 @@ def test_an_event_that_another_took_over_while_it_failed_is_neither_tried_nor_ac
     assert (len(tries), one.acknowledged) == (1, [])
 
 
+def test_an_event_that_waited_in_its_batch_still_has_idle_s_to_be_handled_in() -> None:
+    clock = OwnClock()
+    house, stopping = House(clock), threading.Event()
+    reader = house.reader(house.member("one"), idle_s=3600, stopping=stopping)
+    entries = reader.entries()
+    reader.done(next(entries))
+    clock.time += timedelta(seconds=1190)
+    next(entries)
+    clock.time += timedelta(seconds=3590)
+    assert list(house.reader(house.other, idle_s=3600, stopping=stopping).entries()) == []
+
+
+def test_a_reason_that_no_encoding_can_hold_is_buried_all_the_same() -> None:
+    house = House()
+    group = house.member("one")
+
+    def refuse(event: object) -> None:
+        raise ValueError("x\udcff")
+
+    house.consumer(group).handle(refuse)
+    assert [reason for _, reason in group.dead] == ["ValueError: x?"] * 3
+
+
 class Full(MemoryGroup):
     """Redis has no room for dead letters."""
 
@@ -85,3 +120,22 @@ def test_what_can_not_be_buried_stays_and_the_others_go_on() -> None:
     house.consumer(group).handle(refuse)
     assert [entry.event.id for entry in group.acknowledged] == house.ids[1:]
     assert taken(house) == house.ids[:1]
+
+
+class Refusing(MemoryGroup):
+    """Redis no longer takes anything back."""
+
+    closed = False
+
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        raise StateRefused("no")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_could_not_be_given_back_is_not_followed_by_further_questions() -> None:
+    house = House()
+    group = house.member("one", Refusing)
+    house.reader(group, idle_s=3600, stopping=threading.Event()).close()
+    assert not group.closed

@@ -166,3 +166,12 @@ def test_a_damaged_content_can_be_made_too() -> None:
     assert isinstance(event, Received)
     with event.data.attachments[0].open() as content, pytest.raises(StoreRefused):
         content.read()
+
+
+def test_a_handler_that_always_asks_for_later_ends_the_fake_consumer_with_nothing_handled() -> None:
+    def later(_event: object) -> None:
+        raise TryLater("away")
+
+    consumer = FakeConsumer([make_event()])
+    consumer.handle(later)
+    assert (consumer.handled, consumer.dead_letters) == ([], [])
