@@ -33,10 +33,19 @@ class RedisGroup:
         group, consumer: their names; no two that read at a time are the same consumer.
         from_start: a group that is new begins with the oldest entry, else with the next one.
         timeout_s: of the client; no wait in Redis comes near it.
+        shards: whose streams it reads; None: all.
     """
 
     def __init__(
-        self, client: Client, keys: Keys, *, group: str, consumer: str, from_start: bool, timeout_s: float
+        self,
+        client: Client,
+        keys: Keys,
+        *,
+        group: str,
+        consumer: str,
+        from_start: bool,
+        timeout_s: float,
+        shards: Sequence[int] | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -44,11 +53,12 @@ class RedisGroup:
         self._consumer = consumer
         self._begin = "0" if from_start else "$"
         self._made = False
-        streams = [self._stream(shard) for shard in range(keys.shards)]
+        self._of = range(keys.shards) if shards is None else tuple(shards)
+        streams = [self._stream(shard) for shard in self._of]
         apart = is_cluster(client)
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
         self._block_s = min(_ROUND_S / len(streams) if apart else _BLOCK_S, timeout_s / 2)
-        self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
+        self._shards = {stream.encode(): shard for shard, stream in zip(self._of, streams, strict=True)}
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
         self._bury = client.register_script(lua("redis_bury"))
@@ -63,7 +73,7 @@ class RedisGroup:
 
     def claim(self, count: int, idle_s: float) -> list[Delivery]:
         found: list[Delivery] = []
-        for shard in range(self._keys.shards):
+        for shard in self._of:
             at = _START
             while len(found) < count:
                 arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), at]
@@ -102,7 +112,7 @@ class RedisGroup:
         return bool(buried)
 
     def close(self) -> None:
-        for shard in range(self._keys.shards):
+        for shard in self._of:
             with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
                 self._leave(keys=[self._stream(shard)], args=[self._group, self._consumer])
 
@@ -149,7 +159,7 @@ class RedisGroup:
             return ask()
 
     def _make(self, begin: str) -> None:
-        for shard in range(self._keys.shards):
+        for shard in self._of:
             try:
                 with translated(self._client):
                     self._client.xgroup_create(self._stream(shard), self._group, id=begin, mkstream=True)

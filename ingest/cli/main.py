@@ -27,6 +27,7 @@ _COMMANDS = (
     "events",
     "quarantine",
     "replay",
+    "relay",
     "object",
     "doctor",
     "simulator",

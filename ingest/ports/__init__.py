@@ -10,6 +10,7 @@ from ingest.ports.names import Names, ServiceRecord
 from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
+from ingest.ports.sink import EventSink, Turn
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
 from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog
 
@@ -24,6 +25,7 @@ __all__ = [
     "Dispatcher",
     "EventGroup",
     "EventLog",
+    "EventSink",
     "Hosts",
     "Lease",
     "Ledger",
@@ -40,4 +42,5 @@ __all__ = [
     "SpoolFactory",
     "Telemetry",
     "TlsInfo",
+    "Turn",
 ]

@@ -1,0 +1,50 @@
+"""The sink that a URL names.
+
+Rules of this file:
+- A scheme is a line here and a file among the adapters. Its library is imported only where that sink is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ingest.adapters.https import Connector
+from ingest.adapters.tcp import TcpDialer
+from ingest.errors import ConfigurationError
+from ingest.oauth import endpoint
+from ingest.ports import Clock, EventSink
+from ingest.settings import Settings
+from ingest.written import is_loopback
+
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+def open_sink(settings: Settings, clock: Clock) -> EventSink:
+    """Nothing is connected yet; ConfigurationError where no sink is set."""
+    if settings.sink_url is None:
+        raise ConfigurationError(["MAILSLUICE_SINK_URL: is not set, so there is nowhere to relay events to"])
+    return _SINKS[settings.sink_url.partition(":")[0]](settings, settings.sink_url, clock)
+
+
+def _webhook(settings: Settings, url: str, clock: Clock) -> EventSink:
+    from ingest.adapters.sinks.webhook import WebhookSink  # noqa: PLC0415 - see above
+
+    place = endpoint(url)
+    own = _LOOPBACK if is_loopback(place.host) else ()  # whoever writes it in a setting means it
+    dialer = TcpDialer(
+        connect_timeout_s=settings.sink_timeout_s,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+        allowed_networks=(*map(str, settings.allowed_networks), *own),
+    )
+    wait_s = settings.sink_timeout_s
+    return WebhookSink(
+        place,
+        Connector(dialer, connect_timeout_s=wait_s, deadline_s=wait_s),
+        secrets=settings.webhook_keys,
+        clock=clock,
+        deadline_s=wait_s,
+        connections=settings.webhook_connections,
+    )
+
+
+_SINKS: Mapping[str, Callable[[Settings, str, Clock], EventSink]] = {"https": _webhook, "http": _webhook}
