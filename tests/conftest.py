@@ -17,6 +17,7 @@ import pytest
 import redis
 from servers.clamd import ClamdServer
 from servers.dovecot import DovecotServer
+from servers.moto import MotoServer
 from servers.process import ServerUnavailable
 from servers.redis import RedisServer
 from servers.seaweed import SeaweedServer
@@ -78,6 +79,13 @@ def dovecot_server() -> Iterator[DovecotServer]:
         tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
         DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(400)}) as server,
     ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
+    """SQS and SNS."""
+    with available(), MotoServer(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 

@@ -7,11 +7,15 @@ Rules of this file:
 from __future__ import annotations
 
 import json
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import pytest
+from servers.line import Line
+from servers.moto import ACCOUNT, REGION, MotoServer
 from servers.webhook import FINE, WebhookServer
 
 from ingest.adapters.clock import SystemClock
@@ -41,9 +45,10 @@ def opened(url: str, **settings: object) -> EventSink:
 
 
 class Stand(ABC):
-    """A sink and its other side. `ordered`: the kind keeps an order."""
+    """A sink and its other side. `ordered`: the kind keeps an order; `many`: events that it bears in a test."""
 
     ordered = True
+    many = 1000
     sink: EventSink
     url: str = ""
 
@@ -99,6 +104,66 @@ class WebhookStand(Stand):
         self._server.start()
 
 
+class QueueStand(Stand):
+    """An SQS queue at moto; with a topic, one that is subscribed to it."""
+
+    many = 100  # moto looks at each message of a queue in each request
+
+    def __init__(self, server: MotoServer, line: Line, patch: pytest.MonkeyPatch, *, fifo: bool, topic: bool) -> None:
+        self.ordered = fifo
+        self._line, self._client, self._sent = line, server.client("sqs"), list[bytes]()
+        end = ".fifo" if fifo else ""
+        name = secrets.token_hex(6) + end
+        attributes = {"FifoQueue": "true"} if fifo else {}
+        self._queue = self._client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        self.url = f"sqs://{ACCOUNT}/{name}"
+        if topic:
+            self._subscribe(server, name, attributes)
+        for variable, value in self._variables().items():
+            patch.setenv(variable, value)
+        self.sink = opened(self.url)
+
+    def _subscribe(self, server: MotoServer, name: str, attributes: dict[str, str]) -> None:
+        sns = server.client("sns")
+        self.url = f"sns://{ACCOUNT}/{name}"
+        arn = sns.create_topic(
+            Name=name, Attributes={key.replace("Queue", "Topic"): v for key, v in attributes.items()}
+        )
+        sns.subscribe(
+            TopicArn=arn["TopicArn"],
+            Protocol="sqs",
+            Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
+            Attributes={"RawMessageDelivery": "true"},
+        )
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._line.port}",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "AK",
+            "AWS_SECRET_ACCESS_KEY": "SK",
+        }
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | self._variables()
+
+    def taken(self, count: int) -> list[bytes]:
+        while found := self._client.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            self._sent += [message["Body"].encode() for message in found]
+            done = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(found)]
+            self._client.delete_message_batch(QueueUrl=self._queue, Entries=done)
+        return list(self._sent)
+
+    def down(self) -> None:
+        self._line.cut()
+
+    def up(self) -> None:
+        self._line.mend()
+
+    def poison(self) -> OutgoingEvent:
+        return event(0, "poison", id_=POISON, text="x" * (1 << 20))
+
+
 @contextmanager
 def memory(_: Callable[[str], Any]) -> Iterator[Stand]:
     yield MemoryStand()
@@ -112,7 +177,26 @@ def webhook(_: Callable[[str], Any]) -> Iterator[Stand]:
         stand.sink.close()
 
 
+def _at_moto(*, fifo: bool, topic: bool) -> Callable[[Callable[[str], Any]], AbstractContextManager[Stand]]:
+    @contextmanager
+    def opened(fixture: Callable[[str], Any]) -> Iterator[Stand]:
+        server = fixture("moto_server")
+        with Line(server.port) as line:
+            stand = QueueStand(server, line, fixture("monkeypatch"), fifo=fifo, topic=topic)
+            yield stand
+            stand.sink.close()
+
+    return opened
+
+
 # Each opens a stand; the argument asks for a fixture by its name, so that a server starts only where it is used.
-REAL = {"webhook": webhook}
+REAL = {
+    "webhook": webhook,
+    "sqs": _at_moto(fifo=False, topic=False),
+    "sqs-fifo": _at_moto(fifo=True, topic=False),
+    "sns": _at_moto(fifo=False, topic=True),
+    "sns-fifo": _at_moto(fifo=True, topic=True),
+}
+BROKEN = ["webhook", "sqs-fifo"]  # those that are broken in the middle
 STANDS = {"memory": memory, **REAL}
-POISONABLE = ["memory", "webhook"]
+POISONABLE = list(STANDS)

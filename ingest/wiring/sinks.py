@@ -7,6 +7,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from ingest.adapters.https import Connector
 from ingest.adapters.tcp import TcpDialer
@@ -47,4 +48,23 @@ def _webhook(settings: Settings, url: str, clock: Clock) -> EventSink:
     )
 
 
-_SINKS: Mapping[str, Callable[[Settings, str, Clock], EventSink]] = {"https": _webhook, "http": _webhook}
+def _sqs(settings: Settings, url: str, _clock: Clock) -> EventSink:
+    from ingest.adapters.sinks.sqs import SqsSink  # noqa: PLC0415 - see above
+
+    parts = urlsplit(url)
+    return SqsSink(parts.netloc, parts.path.removeprefix("/"), settings.sink_timeout_s)
+
+
+def _sns(settings: Settings, url: str, _clock: Clock) -> EventSink:
+    from ingest.adapters.sinks.sns import SnsSink  # noqa: PLC0415 - see above
+
+    parts = urlsplit(url)
+    return SnsSink(parts.netloc, parts.path.removeprefix("/"), settings.sink_timeout_s)
+
+
+_SINKS: Mapping[str, Callable[[Settings, str, Clock], EventSink]] = {
+    "https": _webhook,
+    "http": _webhook,
+    "sqs": _sqs,
+    "sns": _sns,
+}

@@ -47,14 +47,14 @@ def test_nothing_to_send_is_nothing(stand: Stand) -> None:
 
 
 def test_a_thousand_events_arrive_and_those_of_an_account_in_order(stand: Stand) -> None:
-    events = [event(n, f"acc-{n % 7}") for n in range(1000)]
-    for at in range(0, 1000, 100):
+    events = [event(n, f"acc-{n % 7}") for n in range(stand.many)]
+    for at in range(0, stand.many, 100):
         assert list(stand.sink.send(events[at : at + 100])) == [None] * 100
-    bodies = stand.taken(1000)
+    bodies = stand.taken(stand.many)
     assert {json.loads(body)["id"] for body in bodies} == {told.id for told in events}
     for account in range(7):
         arrived = numbers(bodies, f"acc-{account}")
-        assert (arrived if stand.ordered else sorted(arrived)) == list(range(account, 1000, 7))
+        assert (arrived if stand.ordered else sorted(arrived)) == list(range(account, stand.many, 7))
 
 
 def test_what_one_event_holds_does_not_matter(stand: Stand) -> None:
