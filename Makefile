@@ -31,7 +31,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## sample mail through the whole chain, on this machine
 	@$(BIN)/mailsluice demo
 
-test: setup ## all tests, with branch coverage (Dovecot and clamd come from apt, where root may install them)
+test: setup ## all tests, with branch coverage (Dovecot, clamd and RabbitMQ come from apt, where root may install them)
 	@sh tools/want_servers.sh
 	@$(BIN)/pytest --cov --cov-report=term
 

@@ -7,7 +7,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ingest.adapters.https import Connector
 from ingest.adapters.tcp import TcpDialer
@@ -62,9 +62,29 @@ def _sns(settings: Settings, url: str, _clock: Clock) -> EventSink:
     return SnsSink(parts.netloc, parts.path.removeprefix("/"), settings.sink_timeout_s)
 
 
+def _amqp(settings: Settings, url: str, _clock: Clock) -> EventSink:
+    from ingest.adapters.sinks.amqp import AmqpSink, Broker, Route  # noqa: PLC0415 - see above
+
+    parts = urlsplit(url)
+    tls = parts.scheme == "amqps"
+    given = dict(parse_qsl(parts.query))
+    broker = Broker(
+        host=parts.hostname or "",
+        port=parts.port or (5671 if tls else 5672),
+        user=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        vhost=unquote(parts.path.removeprefix("/")) or "/",
+        tls=tls,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )
+    return AmqpSink(broker, Route(**given), settings.sink_timeout_s)
+
+
 _SINKS: Mapping[str, Callable[[Settings, str, Clock], EventSink]] = {
     "https": _webhook,
     "http": _webhook,
     "sqs": _sqs,
     "sns": _sns,
+    "amqp": _amqp,
+    "amqps": _amqp,
 }
