@@ -28,6 +28,7 @@ _COMMANDS = (
     "quarantine",
     "replay",
     "relay",
+    "deadletter",
     "object",
     "doctor",
     "simulator",

@@ -6,6 +6,7 @@ Rules of this room:
 - Anything that lives in a process for long has `ping()` (raises what is wrong) and `close()`.
 """
 
+from ingest.ports.dead import DeadLetter, DeadLetters
 from ingest.ports.names import Names, ServiceRecord
 from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
@@ -20,6 +21,8 @@ __all__ = [
     "Clock",
     "ConsumerGroup",
     "Credentials",
+    "DeadLetter",
+    "DeadLetters",
     "Delivery",
     "Dialer",
     "Dispatcher",

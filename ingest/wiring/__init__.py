@@ -21,6 +21,7 @@ from ingest.adapters.clamd import ClamdScanner
 from ingest.adapters.credentials import credentials_over
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.secrets import SecretStore
+from ingest.adapters.sinks.claim_check import ClaimCheckSink
 from ingest.adapters.spool import Spools
 from ingest.adapters.stores import open_store
 from ingest.adapters.tcp import TcpDialer
@@ -228,6 +229,8 @@ class Services(StateServices):
     @once
     def sink(self) -> EventSink:
         sink = open_sink(self.settings, self.clock)
+        if self.settings.storage_url is not None:
+            sink = ClaimCheckSink(sink, lambda: self.store)
         self._closing.append(sink.close)
         return sink
 

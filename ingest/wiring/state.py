@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.redis_accounts import RedisAccounts
 from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
+from ingest.adapters.redis_dead import RedisDeadLetters
 from ingest.adapters.redis_events import RedisEvents
 from ingest.adapters.redis_group import RedisGroup
 from ingest.adapters.redis_hosts import RedisHosts
@@ -26,6 +27,7 @@ from ingest.once import once
 from ingest.ports import (
     AccountRegistry,
     Clock,
+    DeadLetters,
     EventGroup,
     EventLog,
     Hosts,
@@ -132,6 +134,13 @@ class StateServices:
     def turn(self, shard: int) -> Turn:
         settings = self.settings
         return RedisTurn(self.state, self.keys, group=settings.relay_group, shard=shard, ttl_s=settings.lease_ttl_s)
+
+    def dead_letters(self, group: str | None = None) -> DeadLetters:
+        """Those of a group; of the relay's where none is given."""
+        settings = self.settings
+        return RedisDeadLetters(
+            self.state, self.keys, group=group or settings.relay_group, max_bytes=settings.stream_max_bytes
+        )
 
     def wait_for_state(self) -> None:
         """Return once Redis may hold state; raise what is wrong if that is for a person to mend."""

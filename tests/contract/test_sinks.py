@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sink_stands import POISONABLE, STANDS, Stand, event
 
+from ingest.adapters.directory_store import DirectoryStore
+from ingest.adapters.sinks.claim_check import ClaimCheckSink
 from ingest.errors import EventRefused, IngestError, Retry
 from ingest.ports import EventSink
 
@@ -93,6 +96,20 @@ def test_a_sink_that_is_down_says_so_for_each_event_and_all_arrive_once_it_is_ba
 def test_a_ping_says_whether_it_is_there_and_sends_nothing(stand: Stand) -> None:
     stand.sink.ping()
     assert stand.taken(0) == []
+
+
+@pytest.mark.parametrize("stand", ["sqs", "sns-fifo"], indirect=True)
+def test_an_event_over_the_limit_goes_by_way_of_object_storage(stand: Stand, tmp_path: Path) -> None:
+    store, large = DirectoryStore(tmp_path), stand.poison()
+    sink = ClaimCheckSink(stand.sink, lambda: store)
+    assert list(sink.send([large, event(1, "poison")])) == [None, None]
+    claims = [json.loads(body) for body in stand.taken(2)]
+    [claim] = [each for each in claims if "dataref" in each]
+    assert claim["id"] == large.id
+    key = store.key_of(claim["dataref"])
+    assert key is not None
+    with store.open(key) as body:
+        assert body.read() == large.json
 
 
 def test_a_limit_is_a_number_of_octets_or_there_is_none(stand: Stand) -> None:
