@@ -30,6 +30,8 @@ from ingest.oauth import Endpoint
 _BODY_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 _LONGEST_S = 86_400.0
+_TICK_S = 0.1
+_IDLE_TICKS = 20
 # All that urllib3 and the system raise of a connection that is no use any more.
 BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 
@@ -54,6 +56,7 @@ class Poster:
 
     def __init__(self, dialer: TcpDialer, *, connect_timeout_s: float, deadline_s: float) -> None:
         self._connector = Connector(dialer, connect_timeout_s=connect_timeout_s, deadline_s=deadline_s)
+        self._deadlines = Deadlines()
         self._deadline_s = deadline_s
 
     def post(self, endpoint: Endpoint, form: str) -> Answer:
@@ -69,7 +72,7 @@ class Poster:
             "Accept-Encoding": "identity",
             "Connection": "close",
         }
-        with contextlib.closing(connection), cut_after(self._deadline_s, connection) as passed:
+        with contextlib.closing(connection), self._deadlines.cut_after(self._deadline_s, connection) as timed:
             why = "the connection broke"
             try:
                 connection.request("POST", endpoint.target, form.encode("ascii"), headers, preload_content=False)
@@ -77,12 +80,12 @@ class Poster:
                 body = b""
                 while len(body) <= _BODY_BYTES and (chunk := response.read(_CHUNK_BYTES, decode_content=False)):
                     body += chunk
-                if len(body) <= _BODY_BYTES and not passed.is_set():
+                if len(body) <= _BODY_BYTES and not timed.passed:
                     return Answer(response.status, response.headers.get("Retry-After"), body.decode("utf-8", "replace"))
                 why = f"answered more than {_BODY_BYTES} octets"
             except BROKEN:
                 pass
-        if passed.is_set():
+        if timed.passed:
             why = f"no whole answer within {self._deadline_s:.0f} s"
         raise ConnectionLost(f"{endpoint.host}: {why}")
 
@@ -138,25 +141,55 @@ class Connector:
         )
 
 
-@contextlib.contextmanager
-def cut_after(deadline_s: float, connection: HTTPConnection) -> Iterator[threading.Event]:
-    """Cuts the connection when time is up, whatever is waited for: a server may drip. Sets the event then."""
-    passed = threading.Event()
-    stream = connection.sock
+@dataclass(slots=True, eq=False)
+class _Request:
+    until: float
+    stream: socket.socket
+    passed: bool = False
 
-    def cut() -> None:
-        passed.set()
-        with contextlib.suppress(OSError):
-            # Not SSLSocket's own, which takes TLS away from under the thread that reads.
-            socket.socket.shutdown(stream, socket.SHUT_RDWR)
 
-    timer = threading.Timer(deadline_s, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield passed
-    finally:
-        timer.cancel()
+class Deadlines:
+    """Cuts connections whose time is up, whatever is waited for: a server may drip.
+
+    One thread for all of them, which ends when there is nothing to watch: a timer each would cost as much as a request.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: set[_Request] = set()
+        self._watching = False
+
+    @contextlib.contextmanager
+    def cut_after(self, seconds: float, connection: HTTPConnection) -> Iterator[_Request]:
+        """Watch over the block; its `passed` says whether the time was up, to a tenth of a second."""
+        request = _Request(time.monotonic() + seconds, connection.sock)
+        with self._lock:
+            self._watched.add(request)
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+        try:
+            yield request
+        finally:
+            with self._lock:
+                self._watched.discard(request)
+
+    def _watch(self) -> None:
+        idle = 0
+        while True:
+            time.sleep(_TICK_S)
+            with self._lock:
+                now = time.monotonic()
+                late = [request for request in self._watched if request.until <= now and not request.passed]
+                for request in late:
+                    request.passed = True
+                    with contextlib.suppress(OSError):
+                        # Not SSLSocket's own, which takes TLS away from under the thread that reads.
+                        socket.socket.shutdown(request.stream, socket.SHUT_RDWR)
+                idle = 0 if self._watched else idle + 1
+                if idle > _IDLE_TICKS:
+                    self._watching = False
+                    return
 
 
 def seconds_of(retry_after: str | None, now: datetime) -> float | None:

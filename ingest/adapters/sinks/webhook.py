@@ -21,7 +21,7 @@ from http import HTTPStatus
 
 from urllib3.connection import HTTPConnection
 
-from ingest.adapters.https import BROKEN, Connector, cut_after, seconds_of
+from ingest.adapters.https import BROKEN, Connector, Deadlines, seconds_of
 from ingest.errors import (
     AccountMisconfigured,
     CertificateRejected,
@@ -79,6 +79,7 @@ class WebhookSink:
         self._clock = clock
         self._deadline_s = deadline_s
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="webhook")
+        self._deadlines = Deadlines()
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
 
@@ -150,13 +151,13 @@ class WebhookSink:
     def _exchange(self, connection: HTTPConnection, event: OutgoingEvent) -> tuple[int, str | None] | None:
         """None where no answer came."""
         answer = None
-        with cut_after(self._deadline_s, connection) as passed, contextlib.suppress(*BROKEN):
+        with self._deadlines.cut_after(self._deadline_s, connection) as timed, contextlib.suppress(*BROKEN):
             connection.request("POST", self._endpoint.target, event.json, self._headers(event), preload_content=False)
             response = connection.getresponse()
             answer = response.status, response.headers.get("Retry-After")
             # Only a connection that was read to its answer's end is good for another.
             whole = len(response.read(_ANSWER_BYTES, decode_content=False)) < _ANSWER_BYTES
-            if whole and connection.sock is not None and not passed.is_set():
+            if whole and connection.sock is not None and not timed.passed:
                 with self._lock:
                     self._idle.append(connection)
                 return answer
