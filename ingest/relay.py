@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ingest.errors import EventRefused, IngestError
 from ingest.events.order import account_of
 from ingest.models import Failure, StreamEntry
-from ingest.ports import Clock, EventGroup, EventSink, Telemetry, Turn
+from ingest.ports import Clock, EventGroup, EventSink, ShardTurn, Telemetry
 from ingest.retry import Backoff
 
 _IDLE_S = 1.0
@@ -98,7 +98,7 @@ class Relay:
         self,
         *,
         group: EventGroup,
-        turn: Turn,
+        turn: ShardTurn,
         sink: EventSink,
         clock: Clock,
         telemetry: Telemetry,

@@ -15,7 +15,7 @@ from ingest.ports import Delivery
 
 
 class MemoryGroup:
-    """Implements `ports.EventGroup`. `dead` are the dead letters: what was buried, and why."""
+    """Implements `ports.EventGroup`. `acknowledged` and `dead` tell what became of entries, and why."""
 
     def __init__(
         self, state: MemoryState, events: MemoryEvents, *, group: str, consumer: str, from_start: bool
@@ -25,6 +25,7 @@ class MemoryGroup:
         self._name = group
         self._consumer = consumer
         self._from_start = from_start
+        self.acknowledged: list[StreamEntry] = []
         self.dead: list[tuple[StreamEntry, str]] = []
 
     def read(self, count: int, timeout_s: float) -> list[StreamEntry]:  # noqa: ARG002  # see the rules
@@ -53,17 +54,24 @@ class MemoryGroup:
                 pending[_at(entry)].since = self._state.now()
             return ours
 
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        with self._state.lock:
+            pending = self._group().pending
+            for at in [_at(entry) for entry in entries if self._has(entry)]:
+                pending[at] = Held("(left)", float("-inf"), pending[at].deliveries - 1)
+
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         with self._state.lock:
             for entry in entries:
                 self._group().pending.pop(_at(entry), None)
+            self.acknowledged += entries
 
     def bury(self, entry: StreamEntry, reason: str) -> bool:
         with self._state.lock:
             if not self._has(entry):
                 return False
             self.dead.append((entry, reason))
-            self.acknowledge([entry])
+            self._group().pending.pop(_at(entry), None)
             return True
 
     def close(self) -> None:

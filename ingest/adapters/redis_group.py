@@ -61,6 +61,7 @@ class RedisGroup:
         self._shards = {stream.encode(): shard for shard, stream in zip(self._of, streams, strict=True)}
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
+        self._release = client.register_script(lua("redis_release"))
         self._bury = client.register_script(lua("redis_bury"))
         self._leave = client.register_script(lua("redis_leave"))
 
@@ -92,10 +93,15 @@ class RedisGroup:
     def keep(self, entries: Sequence[StreamEntry]) -> list[StreamEntry]:
         kept: set[tuple[int, str]] = set()
         for shard, positions in _by_shard(entries).items():
-            with _no_group(), translated(self._client):
+            with without_group(), translated(self._client):
                 ours = self._keep(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
                 kept |= {(shard, position.decode()) for position in ours}
         return [entry for entry in entries if (entry.shard, entry.position) in kept]
+
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        for shard, positions in _by_shard(entries).items():
+            with without_group(), translated(self._client):
+                self._release(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         for shard, positions in _by_shard(entries).items():
@@ -107,7 +113,7 @@ class RedisGroup:
         event = entry.event
         which = [self._group, self._consumer, entry.position]
         buried = 0
-        with _no_group(), translated(self._client):
+        with without_group(), translated(self._client):
             buried = self._bury(keys=keys, args=[*which, reason, event.id, event.type, event.json])
         return bool(buried)
 
@@ -172,13 +178,12 @@ class RedisGroup:
 
 
 def _entry(shard: int, position: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
-    """Fields that somebody else left out are empty here: one strange entry stops no reader."""
-    id_, type_, json = (fields.get(name, b"") for name in (b"id", b"type", b"event"))
-    return StreamEntry(shard, position.decode(), OutgoingEvent(_text(id_), _text(type_), json))
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace")
+    try:
+        event = OutgoingEvent(fields[b"id"].decode(), fields[b"type"].decode(), fields[b"event"])
+    except (KeyError, UnicodeDecodeError):  # somebody else's: it stops no reader
+        id_, type_ = (fields.get(name, b"").decode("utf-8", "replace") for name in (b"id", b"type"))
+        event = OutgoingEvent(id_, type_, fields.get(b"event", b""))
+    return StreamEntry(shard, position.decode(), event)
 
 
 def _by_shard(entries: Sequence[StreamEntry]) -> dict[int, list[str]]:
@@ -189,8 +194,8 @@ def _by_shard(entries: Sequence[StreamEntry]) -> dict[int, list[str]]:
 
 
 @contextmanager
-def _no_group() -> Iterator[None]:
-    """Without the group nothing is anybody's."""
+def without_group() -> Iterator[None]:
+    """Ends the block where the group is gone: nothing is anybody's then."""
     try:
         yield
     except StateRefused as error:

@@ -11,7 +11,7 @@ from ingest.errors import IngestError
 
 
 class RedisTurn:
-    """Implements `ports.Turn`.
+    """Implements `ports.ShardTurn`.
 
     Args:
         client, keys: where the key lies.

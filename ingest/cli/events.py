@@ -93,7 +93,8 @@ def list_groups(services: Services, *, as_json: bool) -> None:
 def remove_group(services: Services, *, name: str) -> None:
     """Remove a group from all shards. What waited for it alone counts as acknowledged.
 
-    A reader that is still there gets an error; starting it anew makes the group again.
+    A reader that is still there gets an error; starting it anew makes the group again. One of ingest.consumer makes it
+    again by itself, and begins with the oldest event.
     """
     shards = services.events.remove_group(name)
     if shards:

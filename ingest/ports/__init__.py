@@ -8,18 +8,19 @@ Rules of this room:
 
 from ingest.ports.dead import DeadLetter, DeadLetters
 from ingest.ports.names import Names, ServiceRecord
-from ingest.ports.objects import ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
+from ingest.ports.objects import Contents, ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
-from ingest.ports.sink import EventSink, Turn
+from ingest.ports.sink import EventSink, ShardTurn
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
-from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog
+from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog, HandledEvents, Turn
 
 __all__ = [
     "AccountRegistry",
     "ByteStream",
     "Clock",
     "ConsumerGroup",
+    "Contents",
     "Credentials",
     "DeadLetter",
     "DeadLetters",
@@ -29,6 +30,7 @@ __all__ = [
     "EventGroup",
     "EventLog",
     "EventSink",
+    "HandledEvents",
     "Hosts",
     "Lease",
     "Ledger",
@@ -41,6 +43,7 @@ __all__ = [
     "Schedule",
     "Secrets",
     "ServiceRecord",
+    "ShardTurn",
     "Spool",
     "SpoolFactory",
     "Telemetry",

@@ -117,6 +117,16 @@ class ObjectStore(Protocol):
     def close(self) -> None: ...
 
 
+class Contents(Protocol):
+    """Stored objects by the addresses that events carry, in whatever store they lie."""
+
+    def open(self, url: str) -> AbstractContextManager[BinaryIO]:
+        """Stream it; StoreRefused for what is no such address, or where there is none."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Scanner(Protocol):
     """Looks for viruses."""
 

@@ -33,7 +33,7 @@ class EventSink(Protocol):
     def close(self) -> None: ...
 
 
-class Turn(Protocol):
+class ShardTurn(Protocol):
     """Who relays a shard's stream for a group now. Two at a time would let an event overtake the one before it."""
 
     def take(self) -> bool:

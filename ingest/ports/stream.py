@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,6 +98,10 @@ class EventGroup(Protocol):
         """Those of these that are still this consumer's; nobody else can claim them for another while."""
         ...
 
+    def release(self, entries: Sequence[StreamEntry]) -> None:
+        """Give back what was not begun: whoever claims next gets it, and this delivery was none."""
+        ...
+
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """The group is done with them, whoever of it has them."""
         ...
@@ -107,4 +112,37 @@ class EventGroup(Protocol):
 
     def close(self) -> None:
         """Leave the group, unless something is still unacknowledged. The connection is not closed."""
+        ...
+
+
+class Turn(enum.Enum):
+    """Whether to handle an entry.
+
+    GO: nobody did. DONE: its event was handled before, and the entry is acknowledged now. BUSY: another entry with the
+    same event is in hand elsewhere. LOST: another consumer has taken the entry over.
+    """
+
+    GO = "go"
+    DONE = "done"
+    BUSY = "busy"
+    LOST = "lost"
+
+
+class HandledEvents(Protocol):
+    """Which events a group has handled, by their ids, for one consumer of it.
+
+    Between `begin` and `finish` an event is in hand for a while: should its consumer die, it can be begun again after
+    that. So a crash repeats an event, and loses none.
+    """
+
+    def begin(self, entry: StreamEntry, for_s: float) -> Turn:
+        """Take it in hand. Others can begin or claim it after `for_s`, and not before."""
+        ...
+
+    def finish(self, entry: StreamEntry) -> None:
+        """It was handled: remember it and acknowledge the entry, in one step."""
+        ...
+
+    def give_up(self, entry: StreamEntry) -> None:
+        """It is not in hand any more, and was not handled."""
         ...

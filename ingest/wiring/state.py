@@ -35,8 +35,8 @@ from ingest.ports import (
     Ledger,
     Refusals,
     Schedule,
+    ShardTurn,
     Telemetry,
-    Turn,
 )
 from ingest.settings import Settings
 
@@ -131,7 +131,7 @@ class StateServices:
             shards=[shard],
         )
 
-    def turn(self, shard: int) -> Turn:
+    def turn(self, shard: int) -> ShardTurn:
         settings = self.settings
         return RedisTurn(self.state, self.keys, group=settings.relay_group, shard=shard, ttl_s=settings.lease_ttl_s)
 

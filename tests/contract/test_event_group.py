@@ -255,6 +255,19 @@ def test_what_another_took_over_or_acknowledged_is_not_kept(world: World) -> Non
     assert one.keep([]) == []
 
 
+def test_what_is_given_back_can_be_claimed_at_once_and_was_not_delivered(world: World) -> None:
+    world.tell_all(3)
+    one, two = world.consumer("one"), world.consumer("two")
+    entries = read_all(one)
+    one.release(entries[1:])
+    claimed = two.claim(10, LONG_S)
+    assert ids([delivery.entry for delivery in claimed]) == ids(entries[1:])
+    assert {delivery.count for delivery in claimed} == {1}
+    one.release(entries)
+    assert two.keep(entries) == [entry for entry in entries if entry.event.id in ids(entries[1:])]
+    one.release([])
+
+
 def test_what_is_buried_lies_among_the_dead_letters_and_is_acknowledged(world: World) -> None:
     world.tell("bad", 0)
     one = world.consumer()
@@ -286,6 +299,7 @@ def test_a_group_that_was_removed_is_made_again_and_begins_with_the_oldest(world
     assert one.keep(entries) == []
     assert not one.bury(entries[0], "gone")
     one.acknowledge(entries)
+    one.release(entries)
     assert one.claim(10, LONG_S) == []
     assert ids(read_all(one)) == told
 

@@ -1,0 +1,87 @@
+"""A consumer beside others, in memory: what it holds on to, and what it leaves alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from ingest.adapters.clock import SystemClock
+from ingest.adapters.memory_events import MemoryEvents
+from ingest.adapters.memory_group import MemoryGroup
+from ingest.adapters.memory_state import MemoryState
+from ingest.consumer.loop import Consumer
+from ingest.consumer.reader import Reader
+from ingest.errors import StateFull
+from ingest.models import StreamEntry
+from ingest.ports import EventGroup
+from ingest.testing import MadeContents, as_entry, make_event
+
+
+class House:
+    """A stream of three events, and another consumer of the group."""
+
+    def __init__(self) -> None:
+        self.events = [make_event(subject=str(n)) for n in range(3)]
+        self.ids = [event.id for event in self.events]
+        self.state = MemoryState(SystemClock(), events=[as_entry(event) for event in self.events])
+        self.log = MemoryEvents(self.state)
+        self.other = self.member("other")
+
+    def member(self, name: str, kind: type[MemoryGroup] = MemoryGroup) -> MemoryGroup:
+        return kind(self.state, self.log, group="g", consumer=name, from_start=True)
+
+    def reader(self, group: EventGroup, *, idle_s: float, stopping: threading.Event) -> Reader:
+        return Reader(group, None, stopping, batch=10, idle_s=idle_s, attempts=3, timeout_s=0.01)
+
+    def consumer(self, group: EventGroup, *, idle_s: float = 3600.0) -> Consumer:
+        def open_reader(stopping: threading.Event) -> tuple[Reader, Callable[[], None]]:
+            return self.reader(group, idle_s=idle_s, stopping=stopping), group.close
+
+        return Consumer(open_reader, MadeContents(), types=None, attempts=3, signals=False)
+
+
+def taken(house: House) -> list[str]:
+    return [delivery.entry.event.id for delivery in house.other.claim(10, 0)]
+
+
+def test_of_a_batch_that_others_took_over_only_the_event_in_hand_is_handled() -> None:
+    house = House()
+    one = house.member("one")
+    entries = house.reader(one, idle_s=1e-6, stopping=threading.Event()).entries()
+    assert next(entries).event.id == house.ids[0]
+    house.other.acknowledge([delivery.entry for delivery in house.other.claim(10, 0)])
+    assert list(entries) == []
+
+
+def test_an_event_that_another_took_over_while_it_failed_is_neither_tried_nor_acknowledged_here() -> None:
+    house = House()
+    one, tries = house.member("one"), []
+
+    def fail_once(event: object) -> None:
+        tries.append(event)
+        if len(tries) == 1:
+            assert taken(house) == house.ids
+            raise ValueError("too slow")
+
+    house.consumer(one).handle(fail_once)
+    assert (len(tries), one.acknowledged) == (1, [])
+
+
+class Full(MemoryGroup):
+    """Redis has no room for dead letters."""
+
+    def bury(self, entry: StreamEntry, reason: str) -> bool:
+        raise StateFull("Redis is full")
+
+
+def test_what_can_not_be_buried_stays_and_the_others_go_on() -> None:
+    house = House()
+    group = house.member("one", Full)
+
+    def refuse(event: object) -> None:
+        if getattr(event, "id", "") == house.ids[0]:
+            raise ValueError("no")
+
+    house.consumer(group).handle(refuse)
+    assert [entry.event.id for entry in group.acknowledged] == house.ids[1:]
+    assert taken(house) == house.ids[:1]
