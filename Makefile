@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.mailsluice-setup
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos simulate mutants fuzz fidelity check lint types imports locks deploy-files lock bench clean
+.PHONY: help setup demo test chaos simulate mutants fuzz fidelity check lint types imports locks deploy-files schemas asyncapi lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,9 +31,12 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## sample mail through the whole chain, on this machine
 	@$(BIN)/mailsluice demo
 
+# Tests mostly wait, so three processes keep two cores busy. A file's tests share servers and stay in one process; files
+# are taken in their order, in which the long ones come first.
+PROCESSES ?= 3
 test: setup ## all tests, with branch coverage (Dovecot, clamd and RabbitMQ come from apt, where root may install them)
 	@sh tools/want_servers.sh
-	@$(BIN)/pytest --cov --cov-report=term
+	@$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 N ?= 1000
 chaos: setup ## kill polls at named points, N times; exit 1 if anything is lost or comes twice (SEED=... repeats)
@@ -54,8 +57,8 @@ fuzz: setup ## made-up servers and mail against the POP3 client and the MIME rea
 fidelity: setup ## the MIME reader beside `email` over real mail from packages; exit 1 on what is not listed (MAIL=folder)
 	@PYTHONPATH=tests $(BIN)/python -m fidelity $(if $(MAIL),"$(MAIL)")
 
-check: setup ## style, types, import rules, locks, deployment files; every fault at once
-	@$(MAKE) --keep-going lint types imports locks deploy-files
+check: setup ## style, types, import rules, locks, deployment files, schemas; every fault at once
+	@$(MAKE) --keep-going lint types imports locks deploy-files schemas asyncapi
 
 lint: setup
 	$(BIN)/ruff check .
@@ -72,6 +75,12 @@ locks: setup
 
 deploy-files: setup
 	$(BIN)/python tools/check_deploy.py
+
+schemas: setup
+	$(BIN)/python tools/check_schema.py
+
+asyncapi:
+	sh tools/check_asyncapi.sh
 
 # What ships and what builds it are pinned to what was tested.
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header

@@ -209,6 +209,7 @@ class Arrival:
         if self.session is not None:
             self._flights += self.session.flights
             self.session = None
+        self._beat()  # name, connection and handshake may take long, and so may the greeting
         stream = self._dialer.dial(
             account.host,
             account.port,
@@ -216,6 +217,7 @@ class Arrival:
             ca_file=account.ca_file,
             fingerprints=account.fingerprints,
         )
+        self._beat()
         session = Session(stream, host=account.host, clock=self._clock, limits=self._limits, on_progress=self._beat)
         self.session, self._dialled = session, True
         try:

@@ -3,7 +3,8 @@
 Rules of this room:
 - One attachment at a time is decoded, in bounded memory; a few are under way to the store meanwhile.
 - A content that a message holds twice is scanned and put once.
-- What lies in a winmail.dat counts towards the message's limit of parts.
+- What lies in a winmail.dat counts towards the message's limits of parts and of messages within each other: an octet is
+  put once for each of those, and so no more than `nested_messages` + 3 times.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ingest.errors import own_fault
-from ingest.hands import Hands
+from ingest.hands import Crew, Hands
 from ingest.mime.decoders import decoded
 from ingest.mime.defects import DefectLog
 from ingest.mime.detection import HEAD_BYTES, detected_type
@@ -68,7 +69,7 @@ class Attaching:
         steps: tries one put again while the store's error says SOON.
         limits: how much of a winmail.dat is taken seriously.
         scanning: asked about each attachment before it is put; None where no scanner is set.
-        at_once: puts of one message at once.
+        crew: who scans and puts, a few at once.
     """
 
     def __init__(
@@ -79,25 +80,25 @@ class Attaching:
         steps: Steps,
         limits: MimeLimits,
         scanning: Scanning | None,
-        at_once: int,
+        crew: Crew,
     ) -> None:
         self._store = store
         self._spools = spools
         self._steps = steps
         self._limits = limits
         self._scanning = scanning
-        self._at_once = at_once
+        self._crew = crew
 
     def attach(self, account_id: str, spool: Spool, parts: Sequence[Part], beat: Beat) -> Attached:
-        """Store the parts of a sealed spool, in order. `beat` is called, in this thread, while octets move."""
+        """Store the parts of a sealed spool, in order. `beat` is called in this thread."""
         if not parts:
             return Attached()
         underway: list[_Underway] = []
         known: dict[str, Future[Verdict | None]] = {}
         log = DefectLog(self._limits)
         opened = 0
-        several = len(parts) > 1 or parts[0].label is Label.TNEF
-        with ExitStack() as closing, Hands(self._at_once if several else 1, beat) as hands:
+        steps = self._limits.parts if any(part.label is Label.TNEF for part in parts) else len(parts)
+        with ExitStack() as closing, self._crew.hands(beat, steps=steps) as hands:
 
             def begin(part: Part, source: Spool) -> tuple[_Underway, Spool]:
                 content = self._content(source, part, beat)
@@ -110,16 +111,21 @@ class Attaching:
                 if part.label is Label.TNEF:
                     opened += 1
                     left = self._limits.parts - len(underway) - (len(parts) - position)
-                    for child in self._within(part, content, log, left if opened <= _OPENED else 0):
+                    limits = replace(
+                        self._limits,
+                        parts=max(left, 0) if opened <= _OPENED else 0,
+                        nested_messages=max(self._limits.nested_messages - _messages_around(part, parts), 0),
+                    )
+                    for child in self._within(part, content, log, limits):
                         inner, octets = begin(child, content)
                         inner.then_close(octets)
                 begun.then_close(content)
         return Attached(tuple(self._stored(each) for each in underway), log.found())
 
-    def _within(self, part: Part, content: Spool, log: DefectLog, left: int) -> tuple[Part, ...]:
+    def _within(self, part: Part, content: Spool, log: DefectLog, limits: MimeLimits) -> tuple[Part, ...]:
         """What lies in a winmail.dat, as spans over its content."""
         with own_fault("expanded"):
-            return read_tnef(content.buffer, part.number, replace(self._limits, parts=max(left, 0)), log)
+            return read_tnef(content.buffer, part.number, limits, log)
 
     def _begin(
         self, account_id: str, part: Part, content: Spool, hands: Hands, known: dict[str, Future[Verdict | None]]
@@ -158,6 +164,14 @@ class Attaching:
             content.close()
             raise
         return content
+
+
+def _messages_around(part: Part, parts: Sequence[Part]) -> int:
+    parents = {each.number: each.parent for each in parts}
+    count, number = 0, part.parent
+    while number is not None:
+        count, number = count + 1, parents.get(number)
+    return count
 
 
 def _chunks(spool: Spool, part: Part) -> Iterator[bytes]:

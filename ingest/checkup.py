@@ -6,12 +6,14 @@ Rules of this room:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ingest.errors import IngestError, StateFull, StateRefused
 from ingest.models import Account
+from ingest.settings import Settings
 from ingest.wiring import Services
 
 MAX_SKEW_S = 5.0
@@ -31,6 +33,7 @@ class Check:
 def check_all(services: Services) -> list[Check]:
     """Settings, Redis, its memory, clock, storage, virus scanner, sink, broker."""
     lines = [Check("settings", ok=False, line=line) for line in services.settings.strangers()]
+    lines += check_lease(services.settings)
     state = services.state_problem()
     lines.append(Check("redis", state is None, str(state or "reachable, evicts nothing")))
     if state is None:
@@ -46,6 +49,21 @@ def check_all(services: Services) -> list[Check]:
         _check("broker", lambda: services.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
     ]
     return lines
+
+
+def check_lease(settings: Settings) -> list[Check]:
+    """A note where the lease may run out during a wait that can't renew it: all but those for store and scanner."""
+    waits = {
+        "connection to a server": 3 * settings.connect_timeout_s,  # name, connection, handshake
+        "word of a server": settings.read_timeout_s,
+        "Redis that is away": settings.step_retry_s + 2 * settings.redis_timeout_s,
+    }
+    what, wait_s = max(waits.items(), key=lambda wait: wait[1])
+    least_s = math.ceil(wait_s * 1.5)  # up to a third of it may have passed before
+    if settings.lease_ttl_s >= least_s:
+        return []
+    line = f"a poll may wait {wait_s:g} s for a {what} and lose its lease: MAILSLUICE_LEASE_TTL_S={least_s} would do"
+    return [Check("lease", ok=True, line=line, note=True)]
 
 
 def check_account(services: Services, account: Account) -> Check:

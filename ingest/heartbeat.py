@@ -1,14 +1,17 @@
-"""Keeping a lease: renewed when there is progress, never by the mere passing of time, so that who stalls loses it."""
+"""Keeping a lease: renewed on progress or a bounded wait, never by a clock of its own, so that who stalls loses it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from ingest.errors import IngestError, Retry
 from ingest.ports import Clock
 
 
 class Heartbeat:
     """Called on each bit of progress; renews once in a while.
+
+    Where the state is only unavailable, the next beat tries again, for as long again.
 
     Args:
         renew: renews the lease; raises LeaseLost.
@@ -24,6 +27,13 @@ class Heartbeat:
 
     def __call__(self) -> None:
         now = self._clock.monotonic()
-        if now - self._last >= self._every_s:
+        since_s = now - self._last
+        if since_s < self._every_s:
+            return
+        try:
             self._renew()
+        except IngestError as error:
+            if error.retry is not Retry.SOON or since_s >= 2 * self._every_s:
+                raise
+        else:
             self._last = now

@@ -4,7 +4,6 @@ Rules of this room:
 - Every write names the fencing token; the image follows what was written, and nothing else changes it.
 - One message is in hand at a time, and Redis knows which before the work begins: what was in hand when a holder died is
   a suspect for the next one.
-- A lease is renewed on progress, never by the mere passing of time.
 """
 
 from __future__ import annotations

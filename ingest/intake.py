@@ -186,7 +186,7 @@ class Intake:
     ) -> None:
         record = Record(record_digest(ref.uidl, spool.buffer, done.identity), done.identity[:8], Kind.STORED)
         known = self._is_renumbered(record.identity) and (
-            done.existed or self._pipeline.remembers(self._account.id, done.identity)
+            done.existed or self._pipeline.remembers(self._account.id, done.identity, self._beat)
         )
         self._holding.commit(
             [record],

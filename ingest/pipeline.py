@@ -19,13 +19,14 @@ from ingest.attaching import Attaching
 from ingest.errors import IngestError, own_fault
 from ingest.events import build
 from ingest.events.models import EventType
+from ingest.hands import Crew
 from ingest.mime.deadline import Deadline
 from ingest.mime.envelope import newest_received, read_envelope
 from ingest.mime.identity import identity_digest, unparsed_identity
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
 from ingest.models import Account, Envelope, MessageRef, OutgoingEvent, ParsedMessage
-from ingest.ports import Clock, ObjectStore, Spool, SpoolFactory
+from ingest.ports import Clock, ObjectStore, Put, Spool, SpoolFactory
 from ingest.putting import identity_key, put_spooled, raw_key
 from ingest.retry import Steps
 from ingest.scanning import Scanning
@@ -73,7 +74,7 @@ class Pipeline:
         event_max_bytes: what an event may take as JSON.
         steps: tries one put again while the store's error says SOON.
         scanning: asked about each attachment; None where no scanner is set.
-        uploads_at_once: attachments of one message that are put at once.
+        crew: who waits for store and scanner; without one the caller does, in order.
         cpu_s: seconds of CPU that the calling thread has taken so far.
     """
 
@@ -87,11 +88,12 @@ class Pipeline:
         event_max_bytes: int,
         steps: Steps,
         scanning: Scanning | None = None,
-        uploads_at_once: int = 1,
+        crew: Crew | None = None,
         cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
+        self._crew = crew or Crew()
         self._attaching = Attaching(
-            store=store, spools=spools, steps=steps, limits=mime_limits, scanning=scanning, at_once=uploads_at_once
+            store=store, spools=spools, steps=steps, limits=mime_limits, scanning=scanning, crew=self._crew
         )
         self._store = store
         self._clock = clock
@@ -120,7 +122,7 @@ class Pipeline:
         beat: Callable[[], None],
         replay: bool = False,
     ) -> Processed:
-        """Store attachments and the raw message, and build the event. `beat` is called while octets move.
+        """Store attachments and the raw message, and build the event. `beat` is called meanwhile.
 
         In a replay the raw message lies in storage, since that is where it came from.
         """
@@ -143,12 +145,12 @@ class Pipeline:
             )
         existed = replay or self._store_raw(account.id, spool, _for_replay(account.id, ref, event, first_seen), beat)
         if read.identity != spool.sha256:
-            existed = self._remember(account.id, read.identity, spool.sha256) or existed
+            existed = self._remember(account.id, read.identity, spool.sha256, beat) or existed
         return Processed(event, read.identity, existed, len(attached.parts))
 
-    def remembers(self, account_id: str, identity: bytes) -> bool:
+    def remembers(self, account_id: str, identity: bytes, beat: Callable[[], None]) -> bool:
         """Whether this content was stored before with headers that mail stores rewrite."""
-        return self._steps(self._store.head, identity_key(account_id, identity)) is not None
+        return self._is_there(identity_key(account_id, identity), beat)
 
     def quarantined(
         self,
@@ -228,17 +230,24 @@ class Pipeline:
 
     def _store_raw(self, account_id: str, spool: Spool, metadata: Mapping[str, str], beat: Callable[[], None]) -> bool:
         key = raw_key(account_id, spool.sha256)
-        return put_spooled(self._store, self._steps, key, spool, "message/rfc822", metadata, beat).existed
+        return self._crew.wait(
+            beat,
+            lambda move: put_spooled(self._store, self._steps, key, spool, "message/rfc822", metadata, move),
+        ).existed
 
-    def _remember(self, account_id: str, identity: bytes, sha256: bytes) -> bool:
+    def _is_there(self, key: str, beat: Callable[[], None]) -> bool:
+        return self._crew.wait(beat, lambda move: self._steps.beating(move)(self._store.head, key)) is not None
+
+    def _remember(self, account_id: str, identity: bytes, sha256: bytes, beat: Callable[[], None]) -> bool:
         """Leave a small object under the identity, so that the same content is known when a store rewrote its headers.
 
         True if it was known before.
         """
         content = raw_key(account_id, sha256).encode()
         key = identity_key(account_id, identity)
-        put = self._steps(
-            lambda: self._store.put(
+
+        def put() -> Put:
+            return self._store.put(
                 key,
                 io.BytesIO(content),
                 size=len(content),
@@ -246,8 +255,9 @@ class Pipeline:
                 content_type="text/plain",
                 metadata={},
             )
-        )
-        return put.existed or self._steps(self._store.head, raw_key(account_id, identity)) is not None
+
+        existed = self._crew.wait(beat, lambda move: self._steps.beating(move)(put)).existed
+        return existed or self._is_there(raw_key(account_id, identity), beat)
 
 
 def _for_replay(account_id: str, ref: MessageRef, event: OutgoingEvent, first_seen: datetime) -> dict[str, str]:

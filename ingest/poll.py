@@ -2,7 +2,7 @@
 
 Rules of this room:
 - Nothing raises out of a poll: every end is a report, and every report has a next due time.
-- The lease is renewed on progress, never by the mere passing of time: a stalled poller loses it.
+- The lease is renewed on progress, and while store or scanner may still answer (hands.py): a stalled poller loses it.
 - Without the lease nothing is written, and the connection is dropped without QUIT.
 """
 

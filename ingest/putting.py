@@ -55,7 +55,7 @@ def put_spooled(  # noqa: PLR0917  # as the port has them
     metadata: Mapping[str, str],
     beat: Callable[[], None],
 ) -> Put:
-    """Put a sealed spool, again while the store is only unavailable; `beat` is called as it is read."""
+    """Put a sealed spool, again while the store is only unavailable; `beat` is called as it is read, and in between."""
 
     def step() -> Put:
         with reading(content, beat) as body:
@@ -68,7 +68,7 @@ def put_spooled(  # noqa: PLR0917  # as the port has them
                 metadata=metadata,
             )
 
-    return steps(step)
+    return steps.beating(beat)(step)
 
 
 @contextmanager

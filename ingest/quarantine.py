@@ -167,7 +167,7 @@ class Quarantine:
         self, account: Account, holding: Holding, refusal: Refusal, key: str, beat: Callable[[], None]
     ) -> Retried:
         ref = MessageRef(0, refusal.size, _uidl_of(refusal))
-        first_seen = self._first_seen(refusal, key)
+        first_seen = self._first_seen(refusal, key, beat)
         spool = self._raw.read(key, beat)
         try:
             if unread_digest(unparsed_identity(spool.buffer, spool.sha256)) != refusal.record.identity:
@@ -190,10 +190,10 @@ class Quarantine:
         )
         return Retried.RECEIVED
 
-    def _first_seen(self, refusal: Refusal, key: str) -> datetime:
+    def _first_seen(self, refusal: Refusal, key: str, beat: Callable[[], None]) -> datetime:
         """When a poll first found it: the raw object says so, else the refusal is the nearest."""
         try:
-            return self._raw.look(key).first_seen
+            return self._raw.look(key, beat).first_seen
         except StoreRefused:
             return datetime.fromtimestamp(refusal.time, UTC)
 

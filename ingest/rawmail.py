@@ -8,12 +8,13 @@ Rules of this room:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
 
 from ingest.errors import StoreRefused, StoreUnavailable
+from ingest.hands import Crew
 from ingest.ports import ObjectStore, Spool, SpoolFactory
 from ingest.retry import Steps
 
@@ -39,12 +40,14 @@ class RawMail:
     Args:
         store, spools: from where, and into what.
         steps: tries one step again while the store is only unavailable.
+        crew: who waits for the store; without one the caller does.
     """
 
-    def __init__(self, *, store: ObjectStore, spools: SpoolFactory, steps: Steps) -> None:
+    def __init__(self, *, store: ObjectStore, spools: SpoolFactory, steps: Steps, crew: Crew | None = None) -> None:
         self._store = store
         self._spools = spools
         self._steps = steps
+        self._crew = crew or Crew()
 
     def keys(self, account_id: str | None = None, *, after: str = "") -> Iterator[str]:
         """Keys of raw messages in the store's order, those of an account together, behind the key `after`.
@@ -69,9 +72,15 @@ class RawMail:
             if _KEY.fullmatch(key):
                 yield key
 
-    def look(self, key: str) -> RawMessage:
+    def following(self, keys: Iterable[str], beat: Callable[[], None]) -> Iterator[str]:
+        """The same keys, for the holder of a lease."""
+        each = iter(keys)
+        while (key := self._crew.wait(beat, lambda _: next(each, None))) is not None:
+            yield key
+
+    def look(self, key: str, beat: Callable[[], None]) -> RawMessage:
         """What key and metadata say; StoreRefused where that is not enough."""
-        info = self._steps(self._store.head, key)
+        info = self._crew.wait(beat, lambda move: self._steps.beating(move)(self._store.head, key))
         found = _KEY.fullmatch(key)
         if info is None or found is None:
             raise StoreRefused(f"{key}: there is no such raw message")
@@ -102,7 +111,7 @@ class RawMail:
 
     def read(self, key: str, beat: Callable[[], None]) -> Spool:
         """The octets of an object in a sealed spool, whatever they are."""
-        return self._steps(self._read, key, beat)
+        return self._crew.wait(beat, lambda move: self._steps.beating(move)(self._read, key, move))
 
     def _read(self, key: str, beat: Callable[[], None]) -> Spool:
         spool = self._spools()

@@ -212,7 +212,7 @@ class Replayer:
             holding.load()
             beat = Heartbeat(lambda: self._lease.renew(account_id, token), self._clock, self._renew_every_s)
             held = _Held(account, holding, beat, tally)
-            for key in keys:
+            for key in self._raw.following(keys, beat):
                 try:
                     self._take(held, key, wanted)
                 except _Unusable as unusable:
@@ -232,7 +232,7 @@ class Replayer:
         tally = held.tally
         tally.stored += 1
         try:
-            message = self._raw.look(key)
+            message = self._raw.look(key, held.beat)
             tally.oldest = min(tally.oldest or message.first_seen, message.first_seen)
             if not wanted.includes(message.first_seen):
                 return

@@ -3,6 +3,7 @@
 Rules of this room:
 - Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set, or to who asks a `Backoff`.
 - What the other side asks for (`after_s`) is waited for; where that is longer than the step may take, it ends at once.
+- A wait may beat every second, so that a lease is kept meanwhile; what that raises ends it.
 - One exception: a maildrop that is locked by the session that we just dropped ourselves.
 """
 
@@ -17,6 +18,7 @@ import tenacity
 from ingest.errors import IngestError, MaildropBusy, Retry
 
 _FIRST_WAIT_S = 0.05
+_BEAT_S = 1.0
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -61,6 +63,17 @@ class Steps:
             reraise=True,
         )
         return policy(step, *args, **kwargs)
+
+    def beating(self, beat: Callable[[], None]) -> Steps:
+        """The same, but for a beat every second in its waits."""
+
+        def sleep(wait_s: float) -> None:
+            while wait_s > 0:
+                self._sleep(min(wait_s, _BEAT_S))
+                beat()
+                wait_s -= _BEAT_S
+
+        return Steps(self._seconds, sleep=sleep)
 
     def until_free(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a step again while it finds the maildrop busy, four times at most: its server frees it any moment."""

@@ -2,14 +2,15 @@
 
 Rules of this room:
 - Infected: told of, or the whole message goes into quarantine. A scanner that can't be asked: waited for, or told of.
-- Waiting is our fault and never the message's: it stays on its server until the scanner is back.
+- Waiting is our fault and never the message's: it stays on its server until the scanner is back. But what ends a
+  scanner that worked is waited for only until that counts towards quarantine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingest.errors import MessageInfected, ScannerUnavailable
+from ingest.errors import MessageInfected, MessageUnprocessable, ScannerUnavailable
 from ingest.models import Part, Scan, Verdict
 from ingest.ports import Scanner, Spool
 from ingest.putting import reading
@@ -33,9 +34,9 @@ class Scanning:
         self._waits = waits
 
     def verdict(self, content: Spool, part: Part, beat: Callable[[], None]) -> Verdict:
-        """The scanner's word on a part's decoded content; `beat` is called as it is read.
+        """The scanner's word on a part's decoded content; `beat` is called as it is read, and between two tries.
 
-        MessageInfected, ScannerUnavailable, as the policy says.
+        MessageInfected, ScannerUnavailable, MessageUnprocessable, as the policy says.
         """
 
         def ask() -> Verdict:
@@ -43,11 +44,13 @@ class Scanning:
                 return self._scanner.scan(body, content.size)
 
         try:
-            verdict = self._steps(ask) if self._waits else ask()
-        except ScannerUnavailable as error:
-            if self._waits:
-                raise
-            return Verdict(Scan.UNSCANNED, error.what)
+            verdict = self._steps.beating(beat)(ask) if self._waits else ask()
+        except (ScannerUnavailable, MessageUnprocessable) as error:
+            if not self._waits:
+                return Verdict(Scan.UNSCANNED, error.what)
+            if isinstance(error, MessageUnprocessable):
+                raise MessageUnprocessable(f"part {part.number} can't be scanned, {error.what}") from error
+            raise
         if verdict.scan is Scan.INFECTED and self._quarantines:
             raise MessageInfected(f"part {part.number} is infected: {verdict.detail}")
         return verdict

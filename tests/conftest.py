@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from servers.clamd import ClamdServer
@@ -33,6 +34,14 @@ _REAL = frozenset({
     "moto_server",
     "rabbit_server",
 })  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """How long an example takes says how busy the machine is; with CI=true Hypothesis sees it so by itself."""
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -85,6 +85,9 @@ STRUCTURE: Mapping[str, Construct] = {
     "line feeds": _mixed(b"\n"),
     "carriage returns": _mixed(b"\r"),
     "NULs": _mixed(b"\0"),
+    "texts of a forwarded message": lambda n: (
+        _FORWARDED + _MIXED + (b"--q\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"YWJj6Q" * 20 + b"\r\n") * n
+    ),
 }
 
 HEADERS: Mapping[str, Construct] = {
@@ -95,6 +98,9 @@ HEADERS: Mapping[str, Construct] = {
     "folded lines": _field(b"X", _of(b"\r\n z")),
     "a long field": _field(b"X", _of(b"abc ")),
     "8-bit fields": _field(b"A", _of(b"b\r\nX: \xff\xfe")),
+    "8-bit fields in the parts": lambda n: (
+        _MIXED + (b"--q\r\nContent-Type: a/b; charset=big5\r\n" + b"X:\x81\r\n" * 100 + b"\r\n") * (n // 100)
+    ),
     "control characters in fields": _field(b"A", _of(b"b\r\nX: \0\r\x01")),
     "addresses": _field(b"To", _of(b"a@x.org, ")),
     "addresses with names": _field(b"To", _of(b'"A, \\"b\\"" (c) <a@x.org>, ')),

@@ -38,6 +38,7 @@ from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
 from ingest.replay import Replayer, ReplayReport, Wanted
 from ingest.retry import Steps
+from ingest.scanning import Scanning
 from ingest.schedule import Cadence
 from ingest.simulator.behaviour import Behaviour
 from ingest.simulator.maildrop import Maildrop
@@ -187,7 +188,7 @@ class House:
             max_message_bytes=max_message_bytes,
         )
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, scanning: Scanning | None = None) -> Pipeline:
         return Pipeline(
             store=self.store,
             spools=Spools(self.spool_dir),
@@ -195,6 +196,7 @@ class House:
             mime_limits=MimeLimits(),
             event_max_bytes=1 << 20,
             steps=Steps(0.0),
+            scanning=scanning,
         )
 
     def replayer(self, pipeline: Pipeline | None = None, *, isolation: Isolation | None = None) -> Replayer:

@@ -44,7 +44,7 @@ class ChildProcess:
 
     Args:
         settings: what the child builds store and pipeline from, fit for JSON.
-        memory_bytes: its address space, beside the message's own size.
+        memory_bytes: its address space, beside the message and what it may be decoded to, which are mapped.
         cpu_s: its CPU time; grows by a second for each 4 MiB of message.
         deadline_s: for parsing, and again for storing; grows by a second for each 64 KiB.
         event_max_bytes: of the event that it answers with.
@@ -69,7 +69,7 @@ class ChildProcess:
         self, account: Account, ref: MessageRef, spool: Spool, *, first_seen: datetime, beat: Callable[[], None]
     ) -> Processed:
         confines = Confines(
-            self._memory_bytes + spool.size,
+            self._memory_bytes + 2 * spool.size,
             self._cpu_s + spool.size // _BYTES_PER_CPU_S,
             self._deadline_s + spool.size // _BYTES_PER_S,
         )

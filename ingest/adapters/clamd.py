@@ -7,7 +7,8 @@ Rules of this room:
 - A connection a scan: it costs 0.05 ms (by TCP 0.15) beside a small scan's one, and a session (IDSESSION) would have to
   be shared by threads, kept alive and found dead.
 - What breaks at one body only must not hold up the mail behind it: where a few octets still get their verdict, that
-  body is UNSCANNED; where they don't, clamd is unavailable.
+  body is UNSCANNED; where they don't, clamd is unavailable. What ends clamd right after a few octets had their verdict
+  is its message's fault, so for ten minutes after clamd failed, or we began, they go before each body.
 
 The clients on PyPI (clamd of 2014, clamdpy, clamav-client, all of one origin) read an answer without a limit, bound
 each wait but not their sum, and miss the answer to a body that is too large. The protocol is two commands: it is spoken
@@ -27,7 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 from ingest.adapters.resolver import Resolver
 from ingest.adapters.tls import why
-from ingest.errors import IngestError, ScannerUnavailable
+from ingest.errors import IngestError, MessageUnprocessable, ScannerUnavailable
 from ingest.models import Scan, Verdict
 
 _CHUNK_BYTES = 64 * 1024
@@ -36,6 +37,7 @@ _DETAIL_CHARACTERS = 200
 _BYTES_PER_S = 1 << 20  # a slow disk under clamd's temporary file takes ten times that
 _CANARY = b"is anybody there?"
 _CANARY_S = 5.0
+_DOUBT_S = 600.0  # longer than an account backs off
 _LEAST_S = 0.001  # 0 would be: do not wait at all
 _TOO_LARGE = "larger than clamd's StreamMaxLength"
 _LIMIT = "Heuristics.Limits.Exceeded."
@@ -50,24 +52,24 @@ class ClamdScanner:
         url: unix:///path or tcp://host:port.
         timeout_s: to connect, while clamd takes nothing, and for the verdict, each; sending a body may take so long,
             and a second more for each MiB.
+        doubt_s: for so long after it failed, or we began, it is seen to work before each body.
     """
 
-    def __init__(self, url: str, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, timeout_s: float = 30, *, doubt_s: float = _DOUBT_S) -> None:
         parts = urlsplit(url)
         self._path = unquote(parts.path) if parts.scheme == "unix" else ""
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._name = self._path or parts.netloc
         self._resolver = Resolver(timeout_s)
         self._timeout_s = timeout_s
+        self._doubted_until = time.monotonic() + doubt_s
+        self._doubt_s = doubt_s
 
     def scan(self, body: BinaryIO, size: int) -> Verdict:
-        body.seek(0)
-        try:
-            return _verdict(self._ask(b"zINSTREAM\0", body, size, self._timeout_s))
-        except _NoVerdict as error:
-            if not self._works():
-                raise ScannerUnavailable(f"clamd at {self._name} {error.what}", todo=error.todo) from error
-            return Verdict(Scan.UNSCANNED, f"clamd {error.what}")
+        proven = time.monotonic() < self._doubted_until
+        if proven:
+            self._prove()
+        return self._scan(body, size, proven=proven)
 
     def ping(self) -> None:
         """ScannerUnavailable unless it says that it is there."""
@@ -81,13 +83,37 @@ class ClamdScanner:
     def close(self) -> None:
         """Nothing is held between two scans."""
 
-    def _works(self) -> bool:
-        """Whether a few octets get a verdict, and soon: not where it is down, too busy, or its disk is full."""
+    def _scan(self, body: BinaryIO, size: int, *, proven: bool, again: bool = False) -> Verdict:
+        """`proven`: it was seen to work right before; `again`: it broke off at this body, and works."""
+        body.seek(0)
+        try:
+            return _verdict(self._ask(b"zINSTREAM\0", body, size, self._timeout_s))
+        except _NoVerdict as error:
+            if self._works():
+                if error.ended and not again:  # it restarted, perhaps
+                    return self._scan(body, size, proven=True, again=True)
+                return Verdict(Scan.UNSCANNED, f"clamd {error.what}")
+            self._doubted_until = time.monotonic() + self._doubt_s
+            if error.ended and proven:
+                raise MessageUnprocessable(f"it ends clamd, which {error.what}") from error
+            raise ScannerUnavailable(f"clamd at {self._name} {error.what}", todo=error.todo) from error
+
+    def _prove(self) -> None:
+        """ScannerUnavailable unless a few octets are clean, and soon: it is down, too busy, or its disk is full."""
         try:
             answer = self._ask(b"zINSTREAM\0", io.BytesIO(_CANARY), len(_CANARY), min(self._timeout_s, _CANARY_S))
-            return _verdict(answer).scan is Scan.CLEAN
-        except (ScannerUnavailable, _NoVerdict):
+            verdict = _verdict(answer)
+        except _NoVerdict as error:
+            raise ScannerUnavailable(f"clamd at {self._name} {error.what}", todo=error.todo) from error
+        if verdict.scan is not Scan.CLEAN:
+            raise ScannerUnavailable(f"clamd at {self._name} objects to a few harmless octets", todo="see its log")
+
+    def _works(self) -> bool:
+        try:
+            self._prove()
+        except ScannerUnavailable:
             return False
+        return True
 
     def _ask(self, command: bytes, body: BinaryIO | None, size: int, timeout_s: float) -> str:
         """One command, with a body for INSTREAM; its answer, up to the NUL."""
@@ -145,16 +171,17 @@ class ClamdScanner:
         if len(heard) > _ANSWER_BYTES:
             raise _NoVerdict(f"answered more than {_ANSWER_BYTES} octets", _TODO)
         how = why(broke) if broke else "it closed the connection"
-        raise _NoVerdict(f"broke off: {how}", "did it end, or restart?")
+        raise _NoVerdict(f"broke off: {how}", "did it end, or restart?", ended=True)
 
 
 class _NoVerdict(Exception):
     """It answered, or kept silent, but gave no verdict: on this body, or on any?"""
 
-    def __init__(self, what: str, todo: str = "see its log") -> None:
+    def __init__(self, what: str, todo: str = "see its log", *, ended: bool = False) -> None:
         super().__init__(what)
         self.what = what
         self.todo = todo
+        self.ended = ended
 
 
 def _framed(body: BinaryIO, size: int) -> Iterator[bytes]:

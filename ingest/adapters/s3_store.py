@@ -3,6 +3,7 @@
 Rules of this file:
 - One PUT an object, whatever its size: the server checks the SHA-256 of the whole, and an object is there or it is not.
   It is sent under `If-None-Match: *`, so a second put of the same content ends as "existed" without replacing anything.
+  A store without conditions is asked by HEAD before each put: only two first puts at once replace each other there.
 - An object is the bucket owner's: no ACL is ever sent. How it lies there (encryption, class, tags) is the same for all.
 - User metadata is ASCII in HTTP headers. Values are percent-encoded here (UTF-8; all but letters, digits and the usual
   punctuation, "%" included) and decoded in `head`, so what was put is what comes back. Names are lower-case ASCII;
@@ -99,8 +100,10 @@ class S3Store:
             except StoreRefused as refusal:
                 if code_of(refusal.__cause__) not in NOT_IMPLEMENTED:
                     raise
+        if self.head(key) is not None:
+            return Put(self.url(key), existed=True)
         made = Put(self.url(key), existed=self._put(request))
-        self._conditional = False  # this store has no conditional writes: an object is replaced by its equal
+        self._conditional = False  # so it was the condition that this store does not know
         return made
 
     def _put(self, request: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 Rules of this room:
 - A change here is a change of contract: additions only within v1.
+- Every field says what it holds: its description is what a consumer sees in an editor or in generated code.
 - Times are RFC 3339 in UTC; sizes are octets; digests are lower-case hex.
 """
 
@@ -12,8 +13,10 @@ from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Octets = Annotated[int, Field(ge=0)]
 
 
 class EventType(enum.StrEnum):
@@ -36,33 +39,33 @@ class _Value(BaseModel):
 
 
 class Mailbox(_Value):
-    """A display name ("" if none) and an address, decoded but not verified."""
+    """A display name and an address, decoded but not verified."""
 
-    name: str
-    address: str
+    name: str = Field(description='decoded; "" if there is none')
+    address: str = Field(description="local part and domain; not verified")
 
 
 class StoredObject(_Value):
     """An object in storage."""
 
-    url: str
-    size: int
-    sha256: Hex64
+    url: str = Field(description="where it lies: s3://bucket/key or file:///path")
+    size: Octets = Field(description="octets")
+    sha256: Hex64 = Field(description="of those octets")
 
 
 class BodyText(_Value):
-    """Decoded text. `truncated`: the whole is in the raw object. `charset`: what it was decoded from."""
+    """Decoded text."""
 
-    content: str
-    truncated: bool
-    charset: str
+    content: str = Field(description="the text; of flowed text the lines are joined")
+    truncated: bool = Field(description="true where it is cut; the whole is in the raw object")
+    charset: str = Field(description="what it was decoded from")
 
 
 class ScanResult(_Value):
-    """What a virus scanner said. `detail`: the signature's name, or why it was not scanned."""
+    """What a virus scanner said."""
 
-    verdict: Literal["clean", "infected", "unscanned"]
-    detail: str | None
+    verdict: Literal["clean", "infected", "unscanned"] = Field(description="what was found")
+    detail: str | None = Field(description="the signature's name, or why it was not scanned")
 
 
 class Attachment(_Value):
@@ -72,95 +75,112 @@ class Attachment(_Value):
     parent: str | None = Field(description="number of the message/rfc822 or winmail.dat part this one lies in")
     filename: str | None = Field(description="made safe: no path, no control or bidi characters")
     filename_raw: str | None = Field(description="as the sender wrote it, decoded; cut at 1,024 characters")
-    content_type: str
+    content_type: str = Field(description="the media type that the sender claims")
     detected_type: str | None = Field(description="what the content looks like; null where it can't be told")
     label: str | None = Field(description="as smime_signed, calendar, tnef")
-    disposition: str | None
-    content_id: str | None
-    size: int
-    sha256: Hex64
-    url: str
+    disposition: str | None = Field(description="as inline or attachment; what the sender claims")
+    content_id: str | None = Field(description="what HTML refers to it by")
+    size: Octets = Field(description="octets of the decoded content")
+    sha256: Hex64 = Field(description="of the decoded content")
+    url: str = Field(description="where the decoded content lies: s3://bucket/key or file:///path")
     scan: ScanResult | None = Field(description="null where no scanner is set")
 
 
 class Flaw(_Value):
     """Something wrong in the message that did not stop it."""
 
-    code: str
-    part: str | None
-    detail: str
+    code: str = Field(description="as charset_unknown")
+    part: str | None = Field(description="section number; null for the message")
+    detail: str = Field(description="one line for a person")
+
+
+AccountId = Annotated[str, Field(description="the account's id")]
+Tags = Annotated[dict[str, str], Field(description="copied from the accounts file")]
+Uidl = Annotated[str | None, Field(description="as the server gave it; octets beyond ASCII as \\xhh; null if none")]
+MessageId = Annotated[str | None, Field(description="with its angle brackets")]
+SentDate = Annotated[datetime | None, Field(description="as the sender claims")]
+Mailboxes = Annotated[list[Mailbox], Field(description="of the field of this name; nothing is verified")]
+Subject = Annotated[str | None, Field(description="decoded")]
+Headers = Annotated[list[tuple[str, str]], Field(description="name and value of each field, decoded, in order")]
+Detail = Annotated[str, Field(description="one line for a person")]
 
 
 class ReceivedData(_Value):
     """A message that was retrieved, stored and parsed."""
 
-    account: str
-    tags: dict[str, str]
-    uidl: str | None
-    size: int = Field(description="octets on the wire after dot-unstuffing")
-    sha256: Hex64
+    account: AccountId
+    tags: Tags
+    uidl: Uidl
+    size: Octets = Field(description="octets on the wire after dot-unstuffing")
+    sha256: Hex64 = Field(description="of those octets")
     identity: Hex64 = Field(description="SHA-256 without the headers that mail stores rewrite")
-    raw: StoredObject
-    message_id: str | None
-    in_reply_to: str | None
-    references: list[str]
-    date: datetime | None = Field(description="as the sender claims")
-    from_: list[Mailbox] = Field(alias="from")
-    sender: list[Mailbox]
-    reply_to: list[Mailbox]
-    to: list[Mailbox]
-    cc: list[Mailbox]
-    subject: str | None
-    headers: list[tuple[str, str]]
-    text: BodyText | None
-    html: BodyText | None
-    attachments: list[Attachment]
+    raw: StoredObject = Field(description="the stored message")
+    message_id: MessageId
+    in_reply_to: MessageId
+    references: list[str] = Field(description="message ids, with their angle brackets")
+    date: SentDate
+    from_: Mailboxes = Field(alias="from")
+    sender: Mailboxes
+    reply_to: Mailboxes
+    to: Mailboxes
+    cc: Mailboxes
+    subject: Subject
+    headers: Headers
+    text: BodyText | None = Field(description="the first plain text that is no attachment")
+    html: BodyText | None = Field(description="the first HTML that is no attachment")
+    attachments: list[Attachment] = Field(description="each part that did not become text or html")
     labels: list[str] = Field(description="of the message and its parts, as smime_signed, calendar, tnef")
-    defects: list[Flaw]
-    first_seen: datetime
-    replay: bool
+    defects: list[Flaw] = Field(description="what was wrong and did not stop it")
+    first_seen: datetime = Field(description="when the poll that found it began")
+    replay: bool = Field(
+        description="true where it was made again from storage: a repeat, with the id of the first time"
+    )
 
 
 class UnprocessedData(_Value):
     """A message that was skipped or quarantined: why, and its envelope as far as it is known."""
 
-    account: str
-    tags: dict[str, str]
+    account: AccountId
+    tags: Tags
     reason: str = Field(description="a code, as message_too_large")
-    detail: str
-    uidl: str | None
-    size: int
-    raw: StoredObject | None
-    message_id: str | None
-    date: datetime | None
-    from_: list[Mailbox] = Field(alias="from")
-    to: list[Mailbox]
-    cc: list[Mailbox]
-    subject: str | None
-    headers: list[tuple[str, str]]
+    detail: Detail
+    uidl: Uidl
+    size: Octets = Field(description="octets, as the server says or as they came")
+    raw: StoredObject | None = Field(description="the stored message; null where nothing was stored")
+    message_id: MessageId
+    date: SentDate
+    from_: Mailboxes = Field(alias="from")
+    to: Mailboxes
+    cc: Mailboxes
+    subject: Subject
+    headers: Headers
 
 
 class AccountData(_Value):
     """An account that began to fail, or recovered."""
 
-    account: str
-    tags: dict[str, str]
-    reason: str
-    detail: str
+    account: AccountId
+    tags: Tags
+    reason: str = Field(description="a code, as credentials, renumbered or recovered")
+    detail: Detail
 
 
 Data = TypeVar("Data", ReceivedData, UnprocessedData, AccountData)
 
 
 class CloudEvent(_Value, Generic[Data]):
-    """The CloudEvents 1.0 envelope. `subject` is the UIDL, percent-encoded, absent where there is none."""
+    """The CloudEvents 1.0 envelope."""
 
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
-    type: str
-    subject: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    datacontenttype: Literal["application/json"] = "application/json"
-    time: datetime
-    dataschema: str
-    data: Data
+    specversion: Literal["1.0"] = Field(description="of CloudEvents")
+    id: str = Field(pattern=r"^[0-9a-f]{32}$", description="from type, account and content: a repeat has the same")
+    source: str = Field(description="mailsluice/ and the account's id")
+    type: str = Field(description="what happened")
+    subject: str | SkipJsonSchema[None] = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="the UIDL, percent-encoded; absent where there is none, and in events of accounts",
+    )
+    datacontenttype: Literal["application/json"] = Field(description="of data")
+    time: datetime = Field(description="when the event was built, just before it was committed")
+    dataschema: str = Field(description="the name of this schema")
+    data: Data = Field(description="what it is about")

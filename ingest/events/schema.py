@@ -1,7 +1,4 @@
-"""JSON Schemas of the events, generated from the models and shipped beside this file.
-
-`python -m ingest.events.schema` writes them; a test fails when what ships is not what the models say.
-"""
+"""JSON Schemas of the events, generated from the models, each with a worked example."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from ingest.events.models import (
     AccountData,
@@ -21,36 +20,59 @@ from ingest.events.models import (
 )
 
 FOLDER = Path(__file__).with_name("schema")
-_MODELS: dict[EventType, type[BaseModel]] = {
-    EventType.RECEIVED: CloudEvent[ReceivedData],
-    EventType.SKIPPED: CloudEvent[UnprocessedData],
-    EventType.QUARANTINED: CloudEvent[UnprocessedData],
-    EventType.FAILING: CloudEvent[AccountData],
-    EventType.RECOVERED: CloudEvent[AccountData],
+EXAMPLES = Path(__file__).with_name("examples")
+_MODELS: dict[EventType, tuple[type[BaseModel], str]] = {
+    EventType.RECEIVED: (CloudEvent[ReceivedData], "A message was retrieved, stored and parsed."),
+    EventType.SKIPPED: (CloudEvent[UnprocessedData], "A message is too large; it is left on its server."),
+    EventType.QUARANTINED: (
+        CloudEvent[UnprocessedData],
+        "A message failed by its own fault, or holds a virus; it is left on its server.",
+    ),
+    EventType.FAILING: (CloudEvent[AccountData], "An account began to fail, or was renumbered: see the reason."),
+    EventType.RECOVERED: (CloudEvent[AccountData], "The first good poll of an account that was failing."),
 }
+
+
+class _ForConsumers(GenerateJsonSchema):
+    """Without titles that only repeat a field's name, and without defaults, which are ours when we build an event."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
 
 
 def schema_of(type_: EventType) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one type."""
-    schema = _MODELS[type_].model_json_schema(mode="serialization", by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["$id"] = schema_uri(type_)
-    schema["title"] = type_.value
-    schema["properties"]["type"] = {"const": type_.value}
-    return schema
+    model, description = _MODELS[type_]
+    schema = model.model_json_schema(mode="serialization", by_alias=True, schema_generator=_ForConsumers)
+    for name, value in (("type", type_.value), ("dataschema", schema_uri(type_))):
+        schema["properties"][name]["const"] = value
+    return {
+        "$schema": _ForConsumers.schema_dialect,
+        "$id": schema_uri(type_),
+        "title": type_.value,
+        "description": description,
+        "type": "object",
+        "properties": schema["properties"],
+        "required": schema["required"],
+        "examples": [example_of(type_)],
+        "$defs": schema["$defs"],
+    }
+
+
+def example_of(type_: EventType) -> dict[str, Any]:
+    """The worked example of one type, which every page and document shows."""
+    example: dict[str, Any] = json.loads(example_path(type_).read_text("utf-8"))
+    return example
+
+
+def example_path(type_: EventType) -> Path:
+    """Where the example is kept, as it is printed."""
+    return EXAMPLES / path_of(type_).name
 
 
 def path_of(type_: EventType) -> Path:
-    """Where it ships."""
+    """Where the schema ships."""
     return FOLDER / f"{type_.value.removeprefix('mailsluice.')}.json"
-
-
-def text_of(type_: EventType) -> str:
-    """What the file holds."""
-    return json.dumps(schema_of(type_), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for each in EventType:
-        path_of(each).write_text(text_of(each), "utf-8")

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - Declared, else UTF-8, else detected on a bounded sample, else replacement characters.
-- Raw octets of a header are in the charset that the same header names elsewhere, else windows-1252, else Latin-1.
+- Raw octets of a header that are not UTF-8 are in the charset that it names elsewhere if all of them are text there,
+  else in windows-1252, else in Latin-1.
 - Only codecs that are charsets, and only names known beforehand: `codecs` remembers every unknown one for ever.
 - What comes out can be encoded as UTF-8: no lone surrogates.
 """
@@ -152,14 +153,21 @@ def _is_telling(name: str) -> bool:
     return codec is not None and codec not in _UNTELLING and _try(_ASCII, codec, cut=False) == _ASCII.decode()
 
 
-def decode_eight_bit(data: bytes, charset: str | None) -> str:
-    """Raw octets of a header that are not UTF-8, in what `charset_of_header` gave if they are text in it."""
-    for name in (charset, "windows-1252"):
-        if name is not None:
-            text, _, wrong = decode_text(data, name, sample_bytes=0)
-            if wrong is None and not _C1.search(text):
-                return text
-    return data.decode("latin-1")
+def eight_bit_codec(values: Iterable[bytes], charset: str | None) -> str:
+    """The codec of raw octets in a header that are not UTF-8: what `charset_of_header` gave, if all are text in it."""
+    data = b"\n".join(values)
+    for codec in _eight_bit_codecs(charset):
+        text = _try(data, codec, cut=False)
+        if text is not None and not _C1.search(text):
+            return codec
+    return "latin-1"
+
+
+@functools.lru_cache(maxsize=64)
+def _eight_bit_codecs(charset: str | None) -> tuple[str, ...]:
+    codec = codec_of(charset) if charset else None
+    named = [codec, _SUPERSETS.get(codec)] if codec else []
+    return tuple(name for name in (*named, "cp1252") if name)
 
 
 def cut_utf8(text: str, limit_bytes: int) -> tuple[str, bool]:

@@ -23,6 +23,7 @@ from ingest.mime.transfer import (
     quoted_printable_octets,
     strict_base64,
     strict_quoted_printable,
+    tolerant_base64,
     uuencode_chunks,
 )
 from ingest.models import Part
@@ -38,7 +39,10 @@ _DECODERS = {
     COMPRESSED_RTF: rtf_chunks,
 }
 _WHOLE = {"base64": base64_octets, "quoted-printable": quoted_printable_octets}
-_STRICT = {"base64": strict_base64, "quoted-printable": strict_quoted_printable}
+_WAYS = {
+    "base64": (strict_base64, tolerant_base64),
+    "quoted-printable": (strict_quoted_printable, quoted_printable_octets),
+}
 _DAMAGE = {
     "base64": (re.compile(rb"[^A-Za-z0-9+/=\s]|=[^=\s]|={3}"), DefectCode.BASE64_DAMAGED),
     "quoted-printable": (
@@ -80,8 +84,9 @@ def _decoded_chunks(buffer: memoryview | bytes | mmap.mmap, encoding: str, start
 
 def decoded_whole(data: bytes, encoding: str) -> tuple[bytes, DefectCode | None]:
     """Base64 or quoted-printable in one piece, as `decoded` in several, and what is wrong with it."""
-    strict = _STRICT[encoding](data)
-    return (_WHOLE[encoding](data), damage(data, encoding)) if strict is None else (strict, None)
+    strict, tolerant = _WAYS[encoding]
+    decoded = strict(data)
+    return (tolerant(data), damage(data, encoding)) if decoded is None else (decoded, None)
 
 
 def damage(raw: bytes, encoding: str) -> DefectCode | None:

@@ -15,6 +15,7 @@ from ingest.mime.dates import parse_date
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.fields import Fields, split_fields
 from ingest.mime.limits import MimeLimits
+from ingest.mime.parameters import without_comments
 from ingest.mime.words import decode_words
 from ingest.models import Address, Envelope
 
@@ -37,7 +38,7 @@ def read_envelope(head: bytes, limits: MimeLimits) -> Envelope:
 def newest_received(head: bytes, limits: MimeLimits) -> datetime | None:
     """When the last server took the message in: the date of the topmost Received field (RFC 5321, 4.4)."""
     received = _fields(head, limits, DefectLog(limits)).first.get("received")
-    return parse_date(received.rpartition(";")[2]) if received else None
+    return parse_date(without_comments(received).rpartition(";")[2]) if received else None
 
 
 def _fields(head: bytes, limits: MimeLimits, log: DefectLog) -> Fields:

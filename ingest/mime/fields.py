@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ingest.mime.charsets import charset_of_header, cut_utf8, decode_eight_bit
+from ingest.mime.charsets import charset_of_header, cut_utf8, eight_bit_codec
 from ingest.mime.defects import DefectCode, DefectLog
 from ingest.mime.limits import MimeLimits
 
@@ -24,6 +24,8 @@ _RAW_FIELD = re.compile(rb"^[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", r
 _MAILBOX_LINE = re.compile(rb">?From [^\n]*+\n?")  # mbox's separator, left by careless exports
 _CONTROLS = bytes([*range(9), *range(0x0B, 0x20), 0x7F])
 _REPLACED = {**dict.fromkeys(_CONTROLS, " "), 0: "\N{REPLACEMENT CHARACTER}"}
+_NUL = "\x1a"  # stands for one in octets whose charset is not known yet; SUB itself is a space by then
+_REPLACED_LATER = {**_REPLACED, 0: _NUL}
 
 
 class Fields(NamedTuple):
@@ -60,8 +62,7 @@ def split_fields(block: bytes, limits: MimeLimits, log: DefectLog, part: str | N
         log.note(DefectCode.TOO_MANY_HEADERS, part, f"{len(fields)} fields")
         del fields[limits.headers :]
     if not is_utf8:
-        charset = charset_of_header(fields)
-        fields = [(name, _eight_bit(value, charset, log, part)) for name, value in fields]
+        _read_eight_bit(fields, log, part)
     if len(block) * _GROWTH > limits.header_bytes:
         _cut_the_long(fields, limits, log, part)
     first: dict[str, str] = {}
@@ -89,7 +90,7 @@ def _unfolded(block: bytes, log: DefectLog, part: str | None) -> tuple[str, bool
         text = text.replace("\n\t", "\t")
     if controls:  # not before folded lines are joined: a control at a line's start folds nothing
         log.note(DefectCode.HEADER_CONTROL, part)
-        text = text.translate(_REPLACED)
+        text = text.translate(_REPLACED if is_utf8 else _REPLACED_LATER)
     return text, is_utf8
 
 
@@ -100,16 +101,26 @@ def _text(block: bytes) -> tuple[str, bool]:
         return block.decode("latin-1"), False
 
 
-def _eight_bit(value: str, charset: str | None, log: DefectLog, part: str | None) -> str:
-    if value.isascii():
-        return value
-    octets = value.encode("latin-1", "replace")
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        text = decode_eight_bit(octets, charset)
+def _read_eight_bit(fields: list[Field], log: DefectLog, part: str | None) -> None:
+    """Read what was taken as Latin-1 anew: values in UTF-8 as that, all others in one charset."""
+    others: list[tuple[int, bytes]] = []
+    for at, (name, value) in enumerate(fields):
+        if value.isascii():
+            text = value
+        else:
+            octets = value.encode("latin-1")
+            try:
+                text = octets.decode()
+            except UnicodeDecodeError:
+                others.append((at, octets))
+                continue
+        if text != value or _NUL in text:
+            fields[at] = name, text.replace(_NUL, "\N{REPLACEMENT CHARACTER}")
+    codec = eight_bit_codec([octets for _, octets in others], charset_of_header(fields)) if others else ""
+    for at, octets in others:
+        text = octets.decode(codec).replace(_NUL, "\N{REPLACEMENT CHARACTER}")
         log.note(DefectCode.HEADER_8BIT, part, text)
-        return text
+        fields[at] = fields[at][0], text
 
 
 def _cut_the_long(fields: list[Field], limits: MimeLimits, log: DefectLog, part: str | None) -> None:

@@ -24,10 +24,11 @@ _TOKEN = re.compile(r"[\s\"']*([!#-'*+\-.0-9A-Z^-~]{1,64})")
 # A multipart as nearly all are sent, read without a look at anything else; as a field's value and as a whole block.
 _MULTIPART = re.compile(r'\s*+(multipart/[\w-]{1,99})\s*+;\s*+boundary="([^"\\]*+)"\s*+', re.ASCII | re.IGNORECASE)
 _MULTIPART_BLOCK = re.compile(
-    rb'Content-Type: (multipart/[\w-]{1,99});(?:\r?\n)?[ \t]boundary="([ !#-\[\]-~]{1,250})"\r?\n?', re.IGNORECASE
+    rb'Content-Type: (multipart/[\w-]{1,99});(?:\r?\n)?[ \t]boundary="([ !#-\[\]-~]{1,250})"(?:\r?\n)?', re.IGNORECASE
 )
 _ENCODINGS = {name: name for name in ("base64", "quoted-printable", "7bit", "8bit", "binary")}
 _CACHED_BYTES = 256
+_UNCUT_BYTES = 1024  # with a limit of so many for a field, no block of `_CACHED_BYTES` is cut
 _CHARSET_CHARS = 64
 _CONTENT_ID_CHARS = 998
 _BODIES = frozenset({"text/plain", "text/html"})
@@ -38,7 +39,7 @@ class PartHeader(NamedTuple):
     """The four Content- fields, read. `filename` is as sent; `boundary` is "" where there is none.
 
     `told_by_content`: whether only the content says which label it has.
-    `is_plain_text`: whether it is text/plain or text/html, unnamed and inline.
+    `may_be_body`: whether it is text/plain or text/html, unnamed and inline.
     `flowed`: whether a text's lines flow (RFC 3676), and `delsp`: whether their last spaces are none of its own.
     """
 
@@ -53,7 +54,7 @@ class PartHeader(NamedTuple):
     told_by_content: bool = False
     flowed: bool = False
     delsp: bool = False
-    is_plain_text: bool = False
+    may_be_body: bool = False
 
 
 def part_header(
@@ -65,7 +66,7 @@ def part_header(
             cached = _faultless(block, limits, digest)
             if cached:
                 return cached
-        elif multipart := _MULTIPART_BLOCK.fullmatch(block):
+        elif limits.header_bytes >= _UNCUT_BYTES and (multipart := _MULTIPART_BLOCK.fullmatch(block)):
             kind, boundary = multipart[1].decode().lower(), multipart[2].decode()
             return PartHeader(kind, None, None, None, None, "7bit", boundary), len(block)
     fields = split_fields(block, limits, log, part)

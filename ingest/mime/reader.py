@@ -10,6 +10,7 @@ import mmap
 
 from ingest.mime.bodies import read_body
 from ingest.mime.deadline import Deadline
+from ingest.mime.decoders import IDENTITY, decoded_span
 from ingest.mime.defects import DefectLog
 from ingest.mime.envelope import build_envelope
 from ingest.mime.filenames import clean_filename
@@ -19,6 +20,8 @@ from ingest.mime.limits import MimeLimits
 from ingest.mime.octets import octets
 from ingest.mime.structure import Leaf, Structure
 from ingest.models import Body, Label, ParsedMessage, Part
+
+_QUICK = frozenset({*IDENTITY, "base64", "quoted-printable"})
 
 
 def read_message(
@@ -48,8 +51,10 @@ def read_message(
                 part = _part(view, leaf, limits)
                 labels.add(part.label)
                 attachments.append(part)
-            elif not leaf.is_listed and _is_armoured(view, leaf, limits):
-                labels.add(label_of_text(read_body(view, leaf, limits, DefectLog(limits)).content))
+            elif not leaf.is_listed:
+                if deadline:
+                    deadline.step()
+                labels.add(_armour(view, leaf, limits))
         if html is not None:
             rich = read_body(view, html, limits, log)
         labels.discard(None)
@@ -64,12 +69,14 @@ def read_message(
         )
 
 
-def _is_armoured(view: memoryview, leaf: Leaf, limits: MimeLimits) -> bool:
-    """Whether a text of a forwarded message may have PGP armour (RFC 9580, 6.2)."""
-    if leaf.header.content_type != "text/plain":
-        return False
-    head = bytes(view[leaf.start : min(leaf.end, leaf.start + limits.body_bytes)])
-    return leaf.header.encoding == "base64" or ARMOUR in head
+def _armour(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Label | None:
+    """The label of a text of a forwarded message by its PGP armour, which is ASCII (RFC 9580, 6.2)."""
+    header = leaf.header
+    if header.content_type != "text/plain" or header.encoding not in _QUICK:
+        return None
+    end = min(leaf.end, leaf.start + limits.body_bytes)
+    content = b"".join(decoded_span(view, header.encoding, leaf.start, end))
+    return label_of_text(content.decode("latin-1")) if ARMOUR in content else None
 
 
 def _part(view: memoryview, leaf: Leaf, limits: MimeLimits) -> Part:

@@ -43,7 +43,7 @@ class Leaf:
     @property
     def is_body(self) -> bool:
         """Whether it may become the text or html of the message (unnamed, inline, not in a forwarded message)."""
-        return self.header.is_plain_text and self.parent is None
+        return self.header.may_be_body and self.parent is None
 
     @property
     def is_listed(self) -> bool:

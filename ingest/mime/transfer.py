@@ -36,7 +36,12 @@ _UU_TO_BASE64 = bytes(_ALPHABET[(octet - 32) & 63] for octet in range(256))
 def base64_octets(data: bytes) -> bytes:
     """A whole value decoded, as well as it can be."""
     strict = strict_base64(data)
-    return b"".join(base64_chunks([data])) if strict is None else strict
+    return tolerant_base64(data) if strict is None else strict
+
+
+def tolerant_base64(data: bytes) -> bytes:
+    """A whole value decoded, whatever is wrong with it."""
+    return b"".join(base64_chunks([data]))
 
 
 def strict_base64(data: bytes) -> bytes | None:

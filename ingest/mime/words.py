@@ -22,6 +22,8 @@ _WORD = re.compile(r"=\?([^?\s]{0,80})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+){0,8})
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]+")
 _SPLIT_AT_ONE = 5  # what is before it, its charset, encoding and text, what is behind it
 _QUANTUM = 4
+_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_LEFT_OVER = (0, 0, 0b1111, 0b11)  # bits of the last character that belong to no octet, by characters over
 _CACHED_CHARS = 200
 _Word = tuple[bool, str]  # whether it is in B, and its text
 
@@ -89,22 +91,24 @@ def _octets(is_base64: bool, text: str) -> bytes:
 
 
 def _neighbours(words: list[_Word], charset: str) -> str:
-    octets, may_be_cut = bytearray(), False
-    for is_base64, text in words:
-        octets += _octets(is_base64, text)
-        if len(text) % _QUANTUM if is_base64 else "=" in text[-2:]:
-            may_be_cut = True
-    if may_be_cut and (whole := _made_whole(words, charset)) is not None:
+    if any(_is_cut(*word) for word in words) and (whole := _made_whole(words, charset)) is not None:
         return whole
-    return _text(bytes(octets), charset)
+    return _text(b"".join([_octets(*word) for word in words]), charset)
+
+
+def _is_cut(is_base64: bool, text: str) -> bool:
+    """Whether an escape or a quantum goes on in the next word; one that only lacks its padding has no bits left over.
+
+    RFC 4648, 3.5.
+    """
+    if "=" in text[-2:]:
+        return not is_base64
+    over = len(text := "".join(text.split())) % _QUANTUM if is_base64 else 0
+    return over == 1 or bool(over and _BASE64.find(text[-1]) & _LEFT_OVER[over])
 
 
 def _made_whole(words: list[_Word], charset: str) -> str | None:
-    """The text of neighbours with their quanta and escapes made whole, if it is text.
-
-    Words that only lack their padding give control characters here: the bits left over in them are nought (RFC 4648,
-    3.5).
-    """
+    """The text of neighbours with their quanta and escapes made whole, if it is text."""
     octets = bytearray()
     for is_base64, run in itertools.groupby(words, lambda word: word[0]):
         texts = ["".join(text.split()) if is_base64 else text for _, text in run]

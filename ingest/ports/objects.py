@@ -134,7 +134,7 @@ class Scanner(Protocol):
         """What is in the first `size` octets of a seekable body, read from its start.
 
         UNSCANNED for what it refuses to look at (too large for it), or comes to no end with while it works for others.
-        ScannerUnavailable where it can't be asked.
+        ScannerUnavailable where it can't be asked; MessageUnprocessable where this body ended it, which worked before.
         """
         ...
 

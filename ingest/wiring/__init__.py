@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +31,7 @@ from ingest.check import Checker
 from ingest.dispatch import BatchRunner, Ticker, TickLimits
 from ingest.errors import ConfigurationError
 from ingest.finding import Finder
+from ingest.hands import Crew
 from ingest.isolation import Isolation
 from ingest.news import Pruning
 from ingest.once import once
@@ -109,7 +111,20 @@ class Services(StateServices):
             event_max_bytes=self.settings.event_max_bytes,
             steps=self.steps,
             scanning=self.scanning,
-            uploads_at_once=self.settings.uploads_at_once,
+            crew=self.crew,
+        )
+
+    @once
+    def crew(self) -> Crew:
+        settings = self.settings
+        pool = ThreadPoolExecutor(settings.worker_threads * settings.uploads_at_once, "aside")
+        self._closing.append(lambda: pool.shutdown(wait=False, cancel_futures=True))
+        longest_s = max(settings.store_connect_timeout_s + settings.store_read_timeout_s, settings.clamd_timeout_s)
+        return Crew(
+            pool,
+            at_once=settings.uploads_at_once,
+            aside=settings.clamd_url is not None or not settings.require_storage().startswith("file:"),
+            patience_s=60 + 4 * longest_s,  # a job says nothing during a few of them
         )
 
     @once
@@ -207,7 +222,7 @@ class Services(StateServices):
 
     @once
     def raw_mail(self) -> RawMail:
-        return RawMail(store=self.store, spools=self.spools, steps=self.steps)
+        return RawMail(store=self.store, spools=self.spools, steps=self.steps, crew=self.crew)
 
     @once
     def replayer(self) -> Replayer:
@@ -338,6 +353,7 @@ def answer_isolated() -> NoReturn:
 
     def make(settings: Mapping[str, Any]) -> tuple[Pipeline, SpoolFactory]:
         services = build(Settings(**settings))
+        services.crew = Crew()  # no lease is kept there, and threads take much address space
         return services.pipeline, services.spools
 
     confined.answer(make)

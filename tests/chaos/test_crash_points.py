@@ -57,7 +57,6 @@ def pollers(rig: Rig) -> Iterator[list[Poller]]:
         yield [stack.enter_context(Poller(rig.environment, rig.directory / f"polls{number}.log")) for number in (0, 1)]
 
 
-@pytest.mark.timeout(300)  # five times what a busy machine takes
 def test_however_a_poll_is_killed_nothing_is_lost_or_told_twice_and_every_object_is_there(
     rig: Rig, pollers: list[Poller]
 ) -> None:

@@ -156,7 +156,8 @@ class _Scripted(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_HEAD(self) -> None:
-        status, _, headers = self.server.script.pop(0)
+        self.server.seen.append({"HEAD": self.path})
+        status, _, headers = self.server.script.pop(0) if self.server.conditional else MISSING
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -198,14 +199,31 @@ def answering(
 
 
 OK: tuple[int, str, dict[str, str]] = (200, "", {})
+MISSING: tuple[int, str, dict[str, str]] = (404, "", {})
+THERE: tuple[int, str, dict[str, str]] = (200, "", {"Content-Length": "5"})
 NOT_IMPLEMENTED: tuple[int, str, dict[str, str]] = (501, "NotImplemented", {})
 
 
 def test_a_store_without_conditions_is_asked_for_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(monkeypatch, (501, "NotImplemented", {}), OK, OK) as (store, seen):
+    with answering(monkeypatch, NOT_IMPLEMENTED, MISSING, OK, MISSING, OK) as (store, seen):
         assert not put(store, b"hello").existed
+        assert not put(store, b"other").existed
+    assert [headers.get("If-None-Match") for headers in seen if "HEAD" not in headers] == ["*", None, None]
+
+
+def test_a_store_without_conditions_replaces_nothing_and_tells_what_existed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(monkeypatch, NOT_IMPLEMENTED, MISSING, OK, THERE) as (store, seen):
         assert not put(store, b"hello").existed
-    assert [headers.get("If-None-Match") for headers in seen] == ["*", None, None]
+        assert put(store, b"hello").existed
+    assert ["HEAD" if "HEAD" in headers else "PUT" for headers in seen] == ["PUT", "HEAD", "PUT", "HEAD"]
+
+
+def test_a_store_that_lacks_something_else_is_asked_with_the_condition_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(monkeypatch, NOT_IMPLEMENTED, MISSING, NOT_IMPLEMENTED, OK) as (store, seen):
+        with pytest.raises(StoreRefused, match="NotImplemented"):
+            put(store, b"hello")
+        assert not put(store, b"hello").existed
+    assert [headers.get("If-None-Match") for headers in seen if "HEAD" not in headers] == ["*", None, "*"]
 
 
 def test_several_puts_at_once_into_a_store_without_conditions_all_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +251,8 @@ def test_several_puts_at_once_into_a_store_without_conditions_all_succeed(monkey
         ThreadPoolExecutor(writers) as pool,
     ):
         assert list(pool.map(one, range(writers))) == [False] * writers
-    assert sorted(str(headers.get("If-None-Match")) for headers in seen) == ["*"] * writers + ["None"] * writers
+    puts = [headers for headers in seen if "HEAD" not in headers]
+    assert sorted(str(headers.get("If-None-Match")) for headers in puts) == ["*"] * writers + ["None"] * writers
 
 
 def test_two_writers_in_conflict_are_a_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from servers.process import free_ports
 from ingest.adapters.clamd import ClamdScanner
 from ingest.adapters.memory_scanner import MemoryScanner
 from ingest.adapters.spool import Spools
-from ingest.errors import Fault, IngestError, Retry, ScannerUnavailable
+from ingest.errors import Fault, IngestError, MessageUnprocessable, Retry, ScannerUnavailable
 from ingest.mime.decoders import decoded
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
@@ -34,6 +34,7 @@ from ingest.models import Scan, Verdict
 from ingest.ports import Scanner
 
 CLEAN = Verdict(Scan.CLEAN)
+FINE, DEAD = b"stream: OK\0", b""  # answers of an impostor
 
 
 @dataclass
@@ -224,7 +225,7 @@ class Treacherous(Generated):
 @pytest.mark.real
 def test_a_clamd_that_is_killed_while_it_takes_a_body_is_unavailable_and_serves_once_it_is_back(by: str) -> None:
     with clamd() as server:
-        scanner = ClamdScanner(getattr(server, by))
+        scanner = ClamdScanner(getattr(server, by), doubt_s=0)
         body = Treacherous(20 << 20, server.kill)
         with pytest.raises(ScannerUnavailable, match="broke off"):
             scanner.scan(cast("BinaryIO", body), body.size)
@@ -236,7 +237,7 @@ def test_a_clamd_that_is_killed_while_it_takes_a_body_is_unavailable_and_serves_
 @pytest.mark.real
 def test_a_clamd_that_stands_still_is_unavailable_in_time(by: str) -> None:
     with clamd() as server:
-        scanner = ClamdScanner(getattr(server, by), timeout_s=0.3)
+        scanner = ClamdScanner(getattr(server, by), timeout_s=0.3, doubt_s=0)
         server.pause()
         with pytest.raises(ScannerUnavailable, match=r"gave no answer within 0\.3 s"):
             scan(scanner, b"harmless")
@@ -285,10 +286,46 @@ def test_a_path_that_no_socket_can_have_is_told(tmp_path: Path) -> None:
 
 
 def test_a_body_at_which_clamd_breaks_off_is_unscanned_where_it_still_scans_others() -> None:
-    with impostor(b"", b"stream: OK\0") as url:
-        verdict = ClamdScanner(url, timeout_s=5).scan(io.BytesIO(b"bad"), 3)
+    with impostor(FINE, b"", FINE, b"", FINE) as url:
+        verdict = scan(ClamdScanner(url, timeout_s=5), b"bad")
     assert verdict.scan is Scan.UNSCANNED
     assert "broke off" in (verdict.detail or "")
+
+
+def test_a_body_at_which_clamd_breaks_off_once_is_scanned_again() -> None:
+    with impostor(FINE, b"", FINE, b"stream: Bad FOUND\0") as url:
+        assert scan(ClamdScanner(url, timeout_s=5), b"bad") == Verdict(Scan.INFECTED, "Bad")
+
+
+def test_a_body_that_ends_a_clamd_which_worked_right_before_is_its_message_s_fault() -> None:
+    with impostor(FINE, b"", DEAD) as url, pytest.raises(MessageUnprocessable, match="ends clamd") as raised:
+        scan(ClamdScanner(url, timeout_s=0.3), b"deadly")
+    assert (raised.value.fault, raised.value.retry) == (Fault.MESSAGE, Retry.LATER)
+
+
+def test_a_clamd_that_ends_at_a_body_long_after_it_was_seen_to_work_is_laid_to_that_body_the_second_time() -> None:
+    with impostor(FINE, b"", DEAD, FINE, FINE, FINE, b"", DEAD) as url:
+        scanner = ClamdScanner(url, timeout_s=0.3)
+        scanner._doubted_until = 0.0
+        assert scan(scanner, b"harmless") == CLEAN
+        with pytest.raises(ScannerUnavailable, match="broke off"):
+            scan(scanner, b"deadly")
+        assert scan(scanner, b"harmless") == CLEAN
+        with pytest.raises(MessageUnprocessable, match="ends clamd"):
+            scan(scanner, b"deadly")
+
+
+def test_a_clamd_that_scans_nothing_any_more_is_laid_to_no_body() -> None:
+    with impostor(DEAD) as url:
+        scanner = ClamdScanner(url, timeout_s=0.3)
+        for _ in range(3):
+            with pytest.raises(ScannerUnavailable):
+                scan(scanner, b"harmless")
+
+
+def test_silence_is_laid_to_no_body_while_clamd_is_silent_to_all() -> None:
+    with impostor(FINE, None) as url, pytest.raises(ScannerUnavailable, match="gave no answer"):
+        scan(ClamdScanner(url, timeout_s=0.3), b"harmless")
 
 
 @contextlib.contextmanager
@@ -375,12 +412,12 @@ def test_whatever_does_not_answer_a_ping_with_pong_is_unavailable(answer: bytes 
 def test_a_body_that_alone_comes_to_no_verdict_is_unscanned_so_that_it_stops_no_other(
     answer: bytes | None, detail: str
 ) -> None:
-    with impostor(answer, b"stream: OK\0") as url:
+    with impostor(FINE, answer, FINE) as url:
         assert scan(ClamdScanner(url, timeout_s=0.3), b"a bomb") == Verdict(Scan.UNSCANNED, detail)
 
 
 def test_a_signature_s_name_can_do_nothing_to_a_terminal_and_is_not_long() -> None:
-    with impostor(b"stream: \x1b[2J" + b"x" * 3000 + b" FOUND\0") as url:
+    with impostor(FINE, b"stream: \x1b[2J" + b"x" * 3000 + b" FOUND\0") as url:
         verdict = scan(ClamdScanner(url, timeout_s=0.3), b"x")
     assert verdict.scan is Scan.INFECTED
     assert (verdict.detail or "").startswith("?[2Jxxx")

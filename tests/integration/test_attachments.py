@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -18,6 +19,7 @@ from servers.clamd import EICAR, SIGNATURE, ClamdServer
 
 from ingest.adapters.clamd import ClamdScanner
 from ingest.adapters.spool import Spools
+from ingest.hands import Crew
 from ingest.mime.limits import MimeLimits
 from ingest.models import Outcome, PollReport
 from ingest.pipeline import Pipeline
@@ -60,7 +62,7 @@ def polled(
             event_max_bytes=1 << 20,
             steps=Steps(0.2),
             scanning=scanning,
-            uploads_at_once=4,
+            crew=Crew(ThreadPoolExecutor(8), at_once=4),
         )
         report = h.poll(h.poller(pipeline))
         events = side.events()

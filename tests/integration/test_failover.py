@@ -33,7 +33,7 @@ def test_after_a_failover_polling_goes_on_and_what_was_settled_is_not_told_again
             reports.append(h.poll())
             return reports[-1].events > 0
 
-        wait_for(told, 30)
+        wait_for(told, 90)
         assert len(side.events()) == 3
 
         # No replica is left to settle with: what was retrieved is committed, and the session ends without QUIT.

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 from integration.conftest import Cluster, wait_for
 from integration.test_straight_line import message
@@ -64,7 +63,6 @@ def poll(cluster: Cluster, user: str, environment: Mapping[str, str] | None = No
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(240)
 def test_a_message_that_kills_its_worker_is_quarantined_and_told_of_once_that_is_mended(
     cluster: Cluster, dovecot_user: str
 ) -> None:

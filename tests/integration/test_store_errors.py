@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -26,6 +27,7 @@ from servers.seaweed import SeaweedServer
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.spool import Spools
 from ingest.errors import StoreUnavailable
+from ingest.hands import Crew
 from ingest.mime.limits import MimeLimits
 from ingest.models import Outcome, PollReport
 from ingest.pipeline import Pipeline
@@ -63,7 +65,7 @@ class Scene:
             mime_limits=MimeLimits(),
             event_max_bytes=1 << 20,
             steps=Steps(patience_s),
-            uploads_at_once=3,
+            crew=Crew(ThreadPoolExecutor(8), at_once=3),
         )
         return self.house.poll(self.house.poller(pipeline))
 

@@ -41,6 +41,7 @@ SIMULATION = "tests/simulation/test_simulation.py::test_a_slice_of_seeds_keeps_a
 STATE = "tests/contract/test_state.py::"
 RELAY = "tests/unit/test_relay.py::"
 INFECTED = "tests/unit/test_poll_infected.py::"
+WAITS = "tests/unit/test_poll_waits.py::"
 SCANNER = "tests/contract/test_scanner.py::"
 
 MUTANTS = (
@@ -230,7 +231,7 @@ MUTANTS = (
         (
             Edit(
                 "ingest/intake.py",
-                "            done.existed or self._pipeline.remembers(self._account.id, done.identity)\n",
+                "            done.existed or self._pipeline.remembers(self._account.id, done.identity, self._beat)\n",
                 "            True\n",
             ),
         ),
@@ -358,10 +359,20 @@ MUTANTS = (
     Mutant(
         "without-a-verdict-all-passes",
         "a scanner that works for nobody is unavailable, and nothing passes for it",
-        (Edit("ingest/adapters/clamd.py", "            if not self._works():\n", "            if False:\n"),),
+        (Edit("ingest/adapters/clamd.py", "            if self._works():\n", "            if True:\n"),),
         (
-            SCANNER + "test_whatever_gives_no_verdict_to_anybody_is_unavailable[silence]",
-            SCANNER + "test_whatever_gives_no_verdict_to_anybody_is_unavailable[a full disk]",
+            SCANNER + "test_silence_is_laid_to_no_body_while_clamd_is_silent_to_all",
+            SCANNER + "test_a_body_that_ends_a_clamd_which_worked_right_before_is_its_message_s_fault",
+        ),
+    ),
+    Mutant(
+        "wait-without-a-beat",
+        "a poll keeps its lease however long store and scanner take",
+        (Edit("ingest/hands.py", "            self._keep()\n            if len", "            if len"),),
+        (
+            WAITS + "test_a_store_that_takes_longer_than_the_lease_costs_no_poll[raw]",
+            WAITS + "test_a_scanner_that_takes_longer_than_the_lease_costs_no_poll",
+            WAITS + "test_a_poll_whose_lease_is_lost_does_not_wait_for_the_store",
         ),
     ),
     Mutant(

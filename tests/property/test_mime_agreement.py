@@ -98,7 +98,7 @@ def read_attachments(raw: bytes, message: ParsedMessage) -> list[Leaf]:
 
 
 @given(messages(), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_generated_mail_reads_like_in_the_standard_library(message: EmailMessage, crlf: bool) -> None:
     raw = message.as_bytes(policy=email.policy.SMTP if crlf else email.policy.default)
     reference = email.message_from_bytes(raw, policy=email.policy.default)
@@ -121,7 +121,7 @@ def test_generated_mail_reads_like_in_the_standard_library(message: EmailMessage
 
 
 @given(st.lists(st.tuples(names, addresses), min_size=1, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_names_and_addresses_come_back_as_the_standard_library_wrote_them(pairs: list[tuple[str, str]]) -> None:
     raw = ", ".join(map(formataddr, pairs))
     read = read_envelope(f"To: {raw}\r\n\r\n".encode(), LIMITS).to
@@ -131,7 +131,7 @@ def test_names_and_addresses_come_back_as_the_standard_library_wrote_them(pairs:
 
 
 @given(messages())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_forwards_and_parts_are_numbered_as_the_tree_says(message: EmailMessage) -> None:
     raw = message.as_bytes(policy=email.policy.SMTP)
     read = read_message(raw, LIMITS)

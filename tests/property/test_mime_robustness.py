@@ -92,28 +92,26 @@ def check(raw: bytes, message: ParsedMessage, limits: MimeLimits) -> None:
 
 
 @given(st.one_of(st.binary(max_size=300), mail, mutated()), st.sampled_from([LIMITS, TIGHT]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_octets_are_a_message(raw: bytes, limits: MimeLimits) -> None:
     check(raw, read_message(raw, limits), limits)
     read_envelope(raw, limits)
 
 
 @given(mutated())
-@settings(deadline=None)
 def test_a_message_reads_the_same_from_any_kind_of_buffer(raw: bytes) -> None:
     message = read_message(raw, LIMITS)
     assert read_message(memoryview(bytearray(b"x" + raw))[1:], LIMITS) == message
 
 
 @given(mail)
-@settings(deadline=None)
 def test_the_top_header_alone_gives_the_envelope_of_the_whole(raw: bytes) -> None:
     message = read_message(raw, LIMITS)
     assert read_envelope(raw[: message.header_end], LIMITS) == message.envelope
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_where_chunks_are_cut_changes_nothing(noise: bytes, cuts: list[int], data: st.DataObject) -> None:
     alphabet = data.draw(st.sampled_from([b"YWJj=\r\n \xff-", b"=3dD\r\n \t_x", b"begin 64x!a#\r\n`d"]))
     raw = data.draw(
@@ -135,16 +133,21 @@ def test_where_chunks_are_cut_changes_nothing(noise: bytes, cuts: list[int], dat
         assert b"".join(decoder(pieces())) == b"".join(decoder([raw]))
 
 
+def quoted_printable(content: bytes) -> bytes:
+    """The standard library's encoder makes LF of some CRLF."""
+    escaped = [bytes([octet]) if 0x20 < octet < 0x7F and octet != ord("=") else b"=%02X" % octet for octet in content]
+    return b"=\r\n".join(b"".join(escaped[at : at + 20]) for at in range(0, len(escaped), 20))
+
+
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_what_is_encoded_comes_back(content: bytes) -> None:
     assert b"".join(base64_chunks([base64.encodebytes(content)])) == content
     assert b"".join(base64_chunks([base64.encodebytes(content).rstrip()])) == content
-    assert b"".join(quoted_printable_chunks([quopri.encodestring(content)])) == content
+    assert b"".join(quoted_printable_chunks([quoted_printable(content)])) == content
 
 
 @given(text)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_fields_of_any_text_are_read(value: str) -> None:
     decode_words(value).encode()
     parse_date(value)
@@ -156,7 +159,6 @@ def test_fields_of_any_text_are_read(value: str) -> None:
 
 
 @given(st.binary(max_size=60), st.text(max_size=20), st.booleans())
-@settings(deadline=None)
 def test_any_octets_are_text_in_any_charset(content: bytes, charset: str, cut: bool) -> None:
     decoded_text, used, _ = decode_text(content, charset, sample_bytes=64, cut=cut)
     decoded_text.encode()
@@ -164,7 +166,7 @@ def test_any_octets_are_text_in_any_charset(content: bytes, charset: str, cut: b
 
 
 @given(st.text(max_size=300), st.integers(10, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_clean_filename_stays_as_it_is_and_fits(raw: str, limit: int) -> None:
     name = clean_filename(raw, limit)
     if name is not None:

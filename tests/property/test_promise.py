@@ -206,7 +206,6 @@ TestPromise = Promise.TestCase
 TestPromise.settings = settings(
     max_examples=int(os.environ.get("PROMISE_EXAMPLES", "80")),
     stateful_step_count=30,
-    deadline=None,
     # A planted bug need only be seen, not seen in its simplest form.
     phases=(Phase.generate,) if "PROMISE_UNSHRUNK" in os.environ else tuple(Phase),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.redis import RedisServer
 
@@ -128,7 +128,7 @@ def room(client: Client) -> StreamRoom:
 
 
 @given(aged=st.integers(0, 20), steps=st.lists(STEPS, min_size=10, max_size=60))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_just_what_is_acknowledged_and_ripe_goes_and_the_octets_are_those_of_what_is_left(
     client: Client, room: StreamRoom, aged: int, steps: list[tuple[str, object, object]]
 ) -> None:

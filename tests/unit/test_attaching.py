@@ -6,6 +6,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from ingest.adapters.memory_store import MemoryStore
 from ingest.adapters.spool import Spools
 from ingest.attaching import Attached, Attaching
 from ingest.errors import MessageInfected, ScannerUnavailable, StoreRefused
+from ingest.hands import Crew
 from ingest.mime.limits import MimeLimits
 from ingest.mime.reader import read_message
 from ingest.models import Scan, Verdict
@@ -34,12 +36,14 @@ class Store(MemoryStore):
     def __init__(self, refused: bytes = b"") -> None:
         super().__init__()
         self.puts: list[str] = []
+        self.octets = 0
         self.refused = hashlib.sha256(refused).digest()
 
     def put(
         self, key: str, body: BinaryIO, *, size: int, sha256: bytes, content_type: str, metadata: Mapping[str, str]
     ) -> Put:
         self.puts.append(key)
+        self.octets += size
         if sha256 == self.refused:
             raise StoreRefused("no space left")
         return super().put(key, body, size=size, sha256=sha256, content_type=content_type, metadata=metadata)
@@ -90,14 +94,21 @@ def attach(
 
 
 def attach_of(
-    raw: bytes, store: Store, tmp_path: Path, *, at_once: int = 4, scanning: Scanning | None = None
+    raw: bytes,
+    store: Store,
+    tmp_path: Path,
+    *,
+    at_once: int = 4,
+    scanning: Scanning | None = None,
+    limits: MimeLimits = LIMITS,
 ) -> Attached:
     spools = Spools(tmp_path, 1000)
-    attaching = Attaching(store=store, spools=spools, steps=Steps(0), limits=LIMITS, scanning=scanning, at_once=at_once)
-    with closing(spools()) as spool:
+    with ThreadPoolExecutor(8) as pool, closing(spools()) as spool:
+        crew = Crew(pool if at_once > 1 else None, at_once=at_once)
+        attaching = Attaching(store=store, spools=spools, steps=Steps(0), limits=limits, scanning=scanning, crew=crew)
         spool.write(raw)
         spool.seal()
-        return attaching.attach("a", spool, read_message(spool.buffer, LIMITS).attachments, lambda: None)
+        return attaching.attach("a", spool, read_message(spool.buffer, limits).attachments, lambda: None)
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
@@ -242,3 +253,23 @@ def test_of_many_winmail_dats_the_first_few_are_opened(tmp_path: Path) -> None:
     attached = attach_of(winmail(*streams), Store(), tmp_path)
     assert [part.part.number for part in attached.parts if part.part.parent] == ["1.1", "2.1", "3.1", "4.1"]
     assert {(defect.code, defect.part) for defect in attached.defects} == {("tnef_cut", "5"), ("tnef_cut", "6")}
+
+
+@pytest.mark.parametrize("messages", [0, 4, 10, 30])
+@pytest.mark.parametrize("streams", [0, 4, 10, 30])
+def test_messages_within_messages_make_no_more_octets_than_the_limit_says(
+    tmp_path: Path, messages: int, streams: int
+) -> None:
+    content = tnef.nested(streams, tnef.attachment(bytes(1 << 20), title=b"a"))
+    raw = b"Content-Type: message/rfc822\r\n\r\n" * messages
+    raw += b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: binary\r\n\r\n" + content
+    store, limits = Store(), MimeLimits()
+    attach_of(raw, store, tmp_path, limits=limits)
+    assert len(raw) + store.octets <= (limits.nested_messages + 3) * len(raw)
+
+
+def test_a_winmail_dat_in_a_forwarded_message_is_opened_as_deep_as_the_limit_leaves(tmp_path: Path) -> None:
+    content = tnef.nested(5, tnef.attachment(b"inner", title=b"inner.txt"))
+    raw = b"Content-Type: message/rfc822\r\n\r\nContent-Type: application/ms-tnef\r\n\r\n" + content
+    attached = attach_of(raw, Store(), tmp_path)
+    assert "inner.txt" in {part.part.filename for part in attached.parts}

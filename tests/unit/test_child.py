@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tnef_writer as tnef
 from house import InProcess, mail
 from servers.process import wait_until
 
@@ -371,3 +372,26 @@ if __name__ == "__main__":  # the parent that a test kills
     directory = Path(sys.argv[1])
     services = build(Settings(storage_url=f"file://{directory}/store", data_dir=directory / "var"))
     run(services.isolation, mail("one"))
+
+
+# Memory
+
+
+def winmail(size: int) -> bytes:
+    """A message that is mapped, and whose one part, as large as itself, is mapped too."""
+    head = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    return head + tnef.stream(tnef.attachment(bytes(size), title=b"large.bin"))
+
+
+def test_a_message_of_150_mb_is_processed_within_the_least_memory_that_settings_allow(child: Child) -> None:
+    done = child.process(winmail(150 << 20), suspect_memory_bytes=256 << 20)
+    sizes = [part["size"] for part in json.loads(done.event.json)["data"]["attachments"]]
+    assert sizes[1:] == [150 << 20]
+
+
+def test_many_attachments_are_processed_within_the_least_memory_that_settings_allow(child: Child) -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(
+        b"--b\r\nContent-Type: application/pdf\r\n\r\n%d\r\n" % number for number in range(30)
+    )
+    done = child.process(raw, suspect_memory_bytes=256 << 20, uploads_at_once=64)
+    assert done.attachments == 30

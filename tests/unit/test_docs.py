@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel
 
 from ingest import errors
@@ -21,7 +19,7 @@ from ingest.cli.main import INTERRUPTED, mailsluice
 from ingest.errors import IngestError
 from ingest.events import build
 from ingest.events.models import Attachment, EventType, ReceivedData, UnprocessedData
-from ingest.events.schema import path_of
+from ingest.events.schema import example_path
 from ingest.mime.defects import DefectCode
 from ingest.models import Kind, Label
 from ingest.oauth import KEYS as OAUTH_KEYS
@@ -207,21 +205,10 @@ def test_every_kind_of_record_is_explained() -> None:
     assert [row[0] for row in rows(section("docs/architecture.md", "### Ledger"))] == [kind.name for kind in Kind]
 
 
-def test_every_type_of_event_is_listed_and_has_an_example() -> None:
+def test_every_type_of_event_is_listed_and_shown_by_the_example_that_ships() -> None:
     types = [each.value for each in EventType]
     assert sorted(names(rows(page("docs/events.md").partition("## Around")[0]))) == sorted(types)
-    assert sorted(example["type"] for example in examples()) == sorted(types)
-
-
-def examples() -> list[dict[str, Any]]:
-    return [json.loads(text) for text in blocks(page("docs/events.md"), "json")]
-
-
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example["type"])
-def test_every_example_of_an_event_fits_its_schema(example: dict[str, Any]) -> None:
-    schema = json.loads(path_of(EventType(example["type"])).read_text("utf-8"))
-    Draft202012Validator(schema, format_checker=FormatChecker()).validate(example)
-    assert example["dataschema"] == schema["$id"]
+    assert blocks(page("docs/events.md"), "json") == [example_path(each).read_text("utf-8") for each in EventType]
 
 
 def test_the_readmes_event_is_a_cut_of_a_true_one() -> None:

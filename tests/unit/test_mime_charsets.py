@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.mime.charsets import charset_of_header, decode_eight_bit
+from ingest.mime.charsets import charset_of_header, eight_bit_codec
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,5 @@ def test_a_charset_in_which_ascii_means_something_else_is_never_taken(charset: s
     ],
 )
 def test_raw_octets_are_read_in_it_if_they_are_text_there(text: str, charset: str | None, codec: str) -> None:
-    assert decode_eight_bit(text.encode(codec), charset) == text
+    octets = text.encode(codec)
+    assert octets.decode(eight_bit_codec([octets, b"ASCII"], charset)) == text

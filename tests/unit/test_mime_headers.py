@@ -144,6 +144,8 @@ def test_the_newest_received_date_is_the_topmost_one() -> None:
         b"Received: by d; Tue, 4 Mar 2025 10:00:03 +0000\r\n"
     )
     assert newest_received(head, LIMITS) == datetime(2025, 3, 4, 10, 0, 2, tzinfo=UTC)
+    commented = b"Received: by a; Tue, 4 Mar 2025 10:00:02 +0000 (from; x)\r\n"
+    assert newest_received(commented, LIMITS) == datetime(2025, 3, 4, 10, 0, 2, tzinfo=UTC)
     assert newest_received(b"Received: by a; soon\r\n", LIMITS) is None
     assert newest_received(b"Subject: x\r\n", LIMITS) is None
 
@@ -302,3 +304,14 @@ def test_nonsense_is_no_date(raw: str) -> None:
 
 def test_a_date_that_is_none_is_a_defect() -> None:
     assert defects("Date: yesterday\nReceived: from a; soon\n\n") == ["date_malformed"]
+
+
+def test_raw_octets_are_in_one_charset_and_values_in_utf8_are_not() -> None:
+    head = b"Content-Type: text/plain; charset=koi8-r\r\nX: " + "Привет".encode("koi8-r")
+    read = envelope(head + "\r\nY: Grüße\r\nZ: a\r\n\r\n".encode())
+    assert [value for _, value in read.headers[1:]] == ["Привет", "Grüße", "a"]
+
+
+def test_a_nul_beside_raw_octets_is_replaced_like_any_other() -> None:
+    read = envelope(b"X: a\0\xe9b\r\nY: \0\r\nZ: \x1a-\r\n\r\n")
+    assert [value for _, value in read.headers] == ["a\ufffdéb", "\ufffd", "-"]

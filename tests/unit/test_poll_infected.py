@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from house import PASSWORD, House, InProcess, house, mail
 
 from ingest.adapters.memory_scanner import MemoryScanner
-from ingest.errors import Fault, MessageInfected, ScannerUnavailable
+from ingest.errors import Fault, MessageInfected, MessageUnprocessable, ScannerUnavailable
 from ingest.ledger import uidl_digest
-from ingest.models import Account, AccountState, Kind, MessageRef, Outcome, Scan
+from ingest.models import Account, AccountState, Kind, MessageRef, Outcome, Scan, Verdict
 from ingest.pipeline import Pipeline, Processed, Read
 from ingest.ports import Spool
 from ingest.quarantine import Retried
+from ingest.retry import Steps
+from ingest.scanning import Scanning as ScanningPolicy
 from ingest.simulator.behaviour import Behaviour
 
 VIRUS = "pretends to be a virus"
@@ -210,3 +212,42 @@ def test_a_scanner_that_is_down_ends_a_replay_before_the_next_account() -> None:
         s.scanner.down = True
         [report] = h.replay(h.replayer(s.pipeline))
         assert (report.outcome, report.ends, report.refused) == (Outcome.FAILED, True, 0)
+
+
+class Mortal(MemoryScanner):
+    """Ends at some octets, and is started anew by the test."""
+
+    def scan(self, body: BinaryIO, size: int) -> Verdict:
+        self.ping()
+        if b"deadly" in body.read(size):
+            self.down = True
+            raise MessageUnprocessable("it ends the scanner")
+        return super().scan(body, size)
+
+
+def attachment(subject: str, content: str) -> bytes:
+    return f"Subject: {subject}\r\nContent-Type: application/pdf\r\n\r\n{content}\r\n".encode()
+
+
+def test_a_message_that_ends_the_scanner_each_time_is_quarantined_and_holds_up_the_others_no_longer() -> None:
+    with house(attachment("bad", "deadly"), attachment("good", "harmless")) as h:
+        scanner = Mortal({})
+        asks = ScanningPolicy(scanner, steps=Steps(0.0), quarantines=False, waits=True)
+        failures = []
+        for _ in range(4):
+            scanner.down = False
+            report = h.poll(h.poller(h.pipeline(asks)))
+            failures.append(report.failure and report.failure.code)
+        assert failures == ["scanner_unavailable", None, None, None]
+        assert h.subjects() == ["good"]
+        [told] = [event["data"] for event in h.events() if ".quarantined." in event["type"]]
+        assert told["reason"] == "message_unprocessable"
+        assert told["detail"] == "part 1 can't be scanned, it ends the scanner"
+
+
+def test_where_nobody_waits_for_the_scanner_what_ends_it_comes_unscanned() -> None:
+    with house(attachment("bad", "deadly")) as h:
+        asks = ScanningPolicy(Mortal({}), steps=Steps(0.0), quarantines=False, waits=False)
+        h.poll(h.poller(h.pipeline(asks)))
+        [event] = h.events()
+        assert event["data"]["attachments"][0]["scan"] == {"verdict": "unscanned", "detail": "it ends the scanner"}

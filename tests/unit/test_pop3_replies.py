@@ -266,9 +266,9 @@ def test_other_refusals_say_how_long_only_if_the_server_asked_for_it(
     "filler", [b"password ", b"account is ", b"wait ", b"9", b"too many ", b"pop a b ", b"exceeded "]
 )
 def test_a_status_line_as_long_as_may_be_is_read_in_no_time(filler: bytes) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     error(Command.PASS, (filler * 4096)[:4096])
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_the_error_is_one_line_for_a_person() -> None:

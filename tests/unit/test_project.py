@@ -13,6 +13,8 @@ from pathlib import Path
 import check_locks
 import pytest
 
+from ingest.events.shipped import files
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ingest", "workers")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -68,4 +70,5 @@ def test_the_wheel_carries_every_committed_file_of_its_packages(tmp_path: Path) 
         name for name in check_locks.committed_files(ROOT) if name.startswith(tuple(f"{p}/" for p in PACKAGES))
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= committed
+    assert {_named(path) for path in files()} <= committed, "what consumers read of the events"
     assert committed <= inside

@@ -48,6 +48,10 @@ def stored(store: MemoryStore, content: bytes, **metadata: str) -> str:
     return key
 
 
+def nothing() -> None:
+    pass
+
+
 def raw_mail(store: MemoryStore, directory: Path, patience_s: float = 5) -> RawMail:
     return RawMail(store=store, spools=Spools(directory), steps=Steps(patience_s, sleep=lambda _: None))
 
@@ -72,7 +76,7 @@ def test_a_message_is_read_again_when_the_store_was_away(tmp_path: Path) -> None
     store = Breaking()
     key = stored(store, b"hello", uidl="a%2Fb")
     mail = raw_mail(store, tmp_path)
-    message = mail.look(key)
+    message = mail.look(key, nothing)
     assert (message.account, message.uidl) == ("a", b"a/b")
     beats = list[int]()
     spool = mail.fetch(message, lambda: beats.append(1))
@@ -84,7 +88,7 @@ def test_a_message_is_read_again_when_the_store_was_away(tmp_path: Path) -> None
 
 def test_a_message_without_uidl_has_none_and_a_time_without_offset_is_utc(tmp_path: Path) -> None:
     store = MemoryStore()
-    message = raw_mail(store, tmp_path).look(stored(store, b"x", **{"first-seen": "2026-01-31T10:00:00"}))
+    message = raw_mail(store, tmp_path).look(stored(store, b"x", **{"first-seen": "2026-01-31T10:00:00"}), nothing)
     assert message.uidl is None
     assert message.first_seen == datetime(2026, 1, 31, 10, tzinfo=UTC)
 
@@ -93,4 +97,4 @@ def test_a_key_of_something_else_is_refused(tmp_path: Path) -> None:
     store = MemoryStore()
     put(store, b"x", key="attachments/a/00/x", **GIVEN)
     with pytest.raises(StoreRefused, match="there is no such raw message"):
-        raw_mail(store, tmp_path).look("attachments/a/00/x")
+        raw_mail(store, tmp_path).look("attachments/a/00/x", nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.errors import IngestError, StoreRefused, StoreUnavailable
+from ingest.errors import IngestError, LeaseLost, StoreRefused, StoreUnavailable
 from ingest.retry import Steps
 
 
@@ -55,3 +55,24 @@ def test_a_refusal_is_not_tried_again() -> None:
     with pytest.raises(StoreRefused):
         Steps(20, sleep=lambda _: None)(step)
     assert step.tries == 1
+
+
+def test_a_wait_beats_every_second_whoever_asked_for_it() -> None:
+    waits: list[float] = []
+    beats: list[int] = []
+    steps = Steps(20, sleep=waits.append).beating(lambda: beats.append(len(waits)))
+    assert steps(Failing(busy(7), busy(9.5))) == "done"
+    assert max(waits) <= 1
+    assert sum(waits) >= 16.5
+    assert beats == list(range(1, len(waits) + 1))
+
+
+def test_a_wait_ends_when_the_beat_says_so() -> None:
+    waits: list[float] = []
+
+    def lost() -> None:
+        raise LeaseLost("another poller took over")
+
+    with pytest.raises(LeaseLost):
+        Steps(20, sleep=waits.append).beating(lost)(Failing(busy(15)))
+    assert sum(waits) <= 1
