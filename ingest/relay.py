@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ingest.errors import EventRefused, IngestError
+from ingest.errors import EventRefused, IngestError, StateFull
 from ingest.events.order import account_of
 from ingest.models import Failure, StreamEntry
 from ingest.ports import Clock, EventGroup, EventSink, ShardTurn, Telemetry
@@ -197,10 +197,11 @@ class Relay:
         failed: dict[str, tuple[StreamEntry, IngestError]] = {}
         dead_before = self._did.dead
         for entry, outcome in zip(batch, outcomes, strict=True):
+            obstacle = outcome
             if isinstance(outcome, EventRefused):
-                self._bury(entry, outcome)
-            elif outcome is not None:
-                failed.setdefault(account_of(entry.event), (entry, outcome))
+                obstacle = self._bury(entry, outcome)
+            if obstacle is not None:
+                failed.setdefault(account_of(entry.event), (entry, obstacle))
         errors = sorted((error for _, error in failed.values()), key=lambda error: -(error.after_s or 0))
         self._did.failure = errors[0] if errors else None
         if len(done) + self._did.dead > dead_before:
@@ -219,18 +220,24 @@ class Relay:
         for entry in done if self._held else ():
             self._held.pop(account_of(entry.event), None)
 
-    def _bury(self, entry: StreamEntry, error: IngestError) -> None:
-        self._group.bury(entry, str(error))
+    def _bury(self, entry: StreamEntry, error: IngestError) -> IngestError | None:
+        """What stands in the way of that, if anything: a Redis that is full takes no dead letter."""
+        try:
+            self._group.bury(entry, str(error))
+        except StateFull as full:
+            return full
         self._telemetry.message_failed(account_of(entry.event), error.code, f"event {entry.event.id}: {error}")
         self._hand_over([entry])
         self._did.dead += 1
+        return None
 
     def _hold(self, account: str, entry: StreamEntry, error: IngestError) -> None:
         now = self._clock.monotonic()
         held = self._held.setdefault(account, _Held(Backoff(self._limits.max_wait_s), now, self._did.sent))
         if now - held.since >= self._limits.give_up_s and self._did.sent > held.sent:
-            self._bury(entry, EventRefused(f"not taken for {self._limits.give_up_s:.0f} s: {error}"))
-            return
+            given_up = EventRefused(f"not taken for {self._limits.give_up_s:.0f} s: {error}")
+            if self._bury(entry, given_up) is None:
+                return
         held.until = now + held.backoff.next_s(error.after_s)
 
     def _fail(self, error: IngestError) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, translated
-from ingest.errors import IngestError, StateRefused
+from ingest.errors import IngestError, StateFull, StateRefused
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Delivery
 
@@ -152,15 +152,17 @@ class RedisGroup:
     def _in_group(self, ask: Callable[[], T]) -> T:
         """What Redis answers once the group is there."""
         if not self._made:
-            self._make(self._begin)
-            self._made = True
+            with suppress(StateFull):  # if it is there, it needs no room
+                self._make(self._begin)
+                self._made = True
         try:
             with translated(self._client):
                 return ask()
         except StateRefused as error:
             if not _says_no_group(error):
                 raise
-        self._make("0")
+        self._make("0" if self._made else self._begin)
+        self._made = True
         with translated(self._client):
             return ask()
 

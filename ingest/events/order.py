@@ -15,7 +15,8 @@ from ingest.models import OutgoingEvent
 
 Outcome = IngestError | None
 # As `build` writes it: cheaper than to parse a megabyte.
-_HEAD = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"mailsluice/([a-z0-9._-]+)"')
+_HEAD = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"mailsluice/([a-z0-9][a-z0-9._-]{0,63})"')
+_SOURCE = re.compile(r"mailsluice/([a-z0-9][a-z0-9._-]{0,63})")  # an account's id as `accounts` has it, and no other
 
 
 def account_of(event: OutgoingEvent) -> str:
@@ -24,10 +25,10 @@ def account_of(event: OutgoingEvent) -> str:
     if head is not None:
         return head[1].decode()
     try:
-        source = str(json.loads(event.json)["source"])
-    except (ValueError, TypeError, KeyError):
+        source = _SOURCE.fullmatch(str(json.loads(event.json)["source"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ""
-    return source.removeprefix("mailsluice/") if source.startswith("mailsluice/") else ""
+    return source[1] if source else ""
 
 
 def lanes(events: Sequence[OutgoingEvent]) -> list[list[int]]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import kombu
 import pytest
+from amqp.exceptions import PreconditionFailed
 from kombu.transport.pyamqp import Channel
 from servers.rabbitmq import RabbitServer
 from sink_stands import event, opened
 
-from ingest.errors import SinkRefused, SinkUnavailable
+from ingest.errors import EventRefused, SinkRefused, SinkUnavailable
 
 
 @pytest.fixture
@@ -109,3 +110,24 @@ def test_over_tls_the_certificate_is_verified(rabbit: RabbitServer, name: str) -
     elsewhere = opened(url.replace("@localhost", "@127.0.0.1"), ca_file=rabbit.ca_file)
     assert isinstance(elsewhere.send([event(1)])[0], SinkRefused)
     elsewhere.close()
+
+
+def test_an_id_that_no_header_takes_is_the_events_fault_and_stops_no_other(rabbit: RabbitServer, name: str) -> None:
+    sink = opened(f"{rabbit.url}?queue={name}")
+    odd = event(1, "odd", id_="ä" * 200)
+    assert [type(outcome) for outcome in sink.send([odd, event(1)])] == [EventRefused, type(None)]
+    sink.close()
+
+
+def test_a_406_while_it_is_opened_is_no_events_fault(
+    rabbit: RabbitServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = opened(f"{rabbit.url}?queue={name}")
+
+    def refused(*_: object) -> object:
+        raise PreconditionFailed("inequivalent arg")
+
+    monkeypatch.setattr(sink, "_found", refused)
+    [outcome] = sink.send([event(1)])
+    assert isinstance(outcome, SinkRefused)
+    sink.close()

@@ -76,3 +76,11 @@ def test_a_sink_that_cannot_say_its_limit_is_down() -> None:
 
     outcomes: list[IngestError | None] = list(ClaimCheckSink(Silent(), failing).send([event(1), event(2)]))
     assert [type(outcome) for outcome in outcomes] == [SinkUnavailable, SinkUnavailable]
+
+
+@pytest.mark.parametrize("extra", [b'"x":"\\ud800"', b'"x":' + b"[" * 200_000])
+def test_a_large_one_whose_text_nobody_could_write_is_refused_alone(store: DirectoryStore, extra: bytes) -> None:
+    sink = MemorySink(LIMIT)
+    strange = OutgoingEvent("s", "t", b'{"data":"' + b"x" * LIMIT + b'",' + extra + b"}")
+    outcomes = ClaimCheckSink(sink, lambda: store).send([strange, event(1)])
+    assert [type(outcome) for outcome in outcomes] == [EventRefused, type(None)]

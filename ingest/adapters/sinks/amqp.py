@@ -27,6 +27,7 @@ from ingest.models import OutgoingEvent
 
 _REFUSALS = frozenset({402, 403, 404, 405, 406, 530})
 _PERSISTENT = 2
+_SHORT_TEXT = 255  # octets, of a header or a routing key in AMQP
 _QUORUM = {"x-queue-type": "quorum"}
 _UNCONFIRMED = "no confirm in time"
 Outcome = IngestError | None
@@ -75,7 +76,7 @@ class AmqpSink:
 
     def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
         with self._lock:
-            return in_waves(events, self._publish)
+            return in_waves(events, self._send)
 
     def ping(self) -> None:
         """Open a connection, and look for queue or exchange."""
@@ -93,9 +94,18 @@ class AmqpSink:
             if session is not None:
                 _quietly_closed(session.connection)
 
+    def _send(self, wave: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
+        fitting = [event for event in wave if _fits(event)]
+        said = iter(self._publish(fitting) if fitting else ())
+        return [next(said) if _fits(event) else EventRefused("no header takes its id or type") for event in wave]
+
     def _publish(self, wave: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
         try:
             session = self._session or self._open()
+        except (AMQPError, OSError) as error:  # a 406, too: whatever it is, no event was looked at
+            self._drop()
+            return [self._translated(error)] * len(wave)
+        try:
             return [self._outcome(said) for said in session.publish(wave, self._route, self._timeout_s)]
         except PreconditionFailed as error:  # a message is too large, and which one is not said
             self._drop()
@@ -209,11 +219,11 @@ class _Session:
                 properties={
                     "delivery_mode": _PERSISTENT,
                     "message_id": event.id,
-                    "type": event.type[:255],
+                    "type": event.type,
                     "app_id": "mailsluice",
                 },
             )
-            key = route.queue or route.routing_key or event.type[:255]
+            key = route.queue or route.routing_key or event.type
             self._channel.basic_publish(message, exchange=route.exchange, routing_key=key, mandatory=True)
         until = time.monotonic() + timeout_s
         while self._waiting and (left_s := until - time.monotonic()) > 0:
@@ -242,6 +252,10 @@ class _Session:
         for settled in [each for each in self._waiting if each == tag or (multiple and each <= tag)]:
             self._waiting.discard(settled)
             self._said[settled] = said
+
+
+def _fits(event: OutgoingEvent) -> bool:
+    return all(len(text.encode("utf-8", "replace")) <= _SHORT_TEXT for text in (event.id, event.type))
 
 
 def _quietly_closed(connection: Connection) -> None:

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from ingest.adapters.s3_errors import code_of, one_line
 from ingest.errors import ConfigurationError, EventRefused, IngestError, SinkRefused, SinkUnavailable
@@ -32,6 +33,8 @@ from ingest.models import OutgoingEvent
 
 BATCH_ENTRIES = 10
 _PASSING = (ConnectionError, HTTPClientError, IncompleteReadError, CredentialRetrievalError, MetadataRetrievalError)
+_GARBLED = (ResponseParserError, KeyError, AttributeError, TypeError)  # some proxy's page, or half an answer
+NO_ANSWER = (BotoCoreError, *_GARBLED)
 _BUSY = re.compile(r"thrott|limitexceeded|timeout|unavailable|internal|slowdown|overlimit", re.IGNORECASE)
 _EVENTS_FAULT = frozenset({
     "InvalidMessageContents",
@@ -69,7 +72,7 @@ def send_batches(
     max_bytes: int,
     ordered: bool,
 ) -> list[Outcome]:
-    """Send them in batches, by `ask`, whose answer has `Failed` entries with the place in the batch as Id."""
+    """Send them in batches, by `ask`; the entries of its answer have the place in the batch as Id."""
 
     def send(wave: Sequence[OutgoingEvent]) -> list[Outcome]:
         return [outcome for batch in pieces(wave, BATCH_ENTRIES, max_bytes) for outcome in once(batch)]
@@ -85,10 +88,9 @@ def send_batches(
             if len(batch) > 1:
                 return [outcome for event in batch for outcome in once([event])]
             return [EventRefused(f"{where}: {one_line(error)}")]
-        except BotoCoreError as error:
+        except NO_ANSWER as error:
             return [of_error(error, where)] * len(batch)
-        failed = {int(entry["Id"]): _of_entry(entry, where) for entry in answer.get("Failed", ())}
-        return [failed.get(at) for at in range(len(batch))]
+        return _of_answer(answer, len(batch), where)
 
     return in_waves(events, send) if ordered else send(events)
 
@@ -103,9 +105,28 @@ def of_error(error: Exception, where: str) -> IngestError:
             return SinkUnavailable(said)
         return SinkRefused(said, todo="correct MAILSLUICE_SINK_URL, the region, or what these credentials may do")
     untrusted = isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+    if isinstance(error, _GARBLED):
+        return SinkUnavailable(f"{where}: no answer that AWS would give", todo="is the endpoint right?")
     if isinstance(error, _PASSING) and not untrusted:
         return SinkUnavailable(f"{where}: {one_line(error)}", todo="is it up, and the endpoint right?")
     return SinkRefused(f"{where}: {one_line(error)}", todo="correct the AWS settings")
+
+
+def _of_answer(answer: Mapping[str, Any], count: int, where: str) -> list[Outcome]:
+    """Confirmed is what the answer names as such, and nothing else."""
+    outcomes: list[Outcome] = [SinkUnavailable(f"{where}: no answer for it") for _ in range(count)]
+    for entry in answer.get("Successful", ()):
+        if (at := _place(entry, count)) is not None:
+            outcomes[at] = None
+    for entry in answer.get("Failed", ()):
+        if (at := _place(entry, count)) is not None:
+            outcomes[at] = _of_entry(entry, where)
+    return outcomes
+
+
+def _place(entry: Entry, count: int) -> int | None:
+    id_ = str(entry.get("Id", ""))
+    return int(id_) if id_.isascii() and id_.isdecimal() and int(id_) < count else None
 
 
 def _of_entry(entry: Entry, where: str) -> IngestError:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ingest.errors import EventRefused, IngestError
 from ingest.events.order import account_of
@@ -74,7 +75,8 @@ class ClaimCheckSink:
         try:
             envelope = json.loads(event.json)
             del envelope["data"]
-        except (ValueError, TypeError, KeyError):
+            _encoded(envelope)  # half a surrogate pair is no text
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise EventRefused("the event is too large, and no CloudEvent with data to replace") from None
         digest = hashlib.sha256(event.json).digest()
         put = self._store().put(
@@ -86,6 +88,8 @@ class ClaimCheckSink:
             metadata={},
         )
         envelope["dataref"] = put.url
-        return OutgoingEvent(
-            event.id, event.type, json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
-        )
+        return OutgoingEvent(event.id, event.type, _encoded(envelope))
+
+
+def _encoded(envelope: Any) -> bytes:  # noqa: ANN401 - whatever JSON was there
+    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()

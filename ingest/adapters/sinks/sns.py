@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from ingest.adapters.sinks.aws import aws_client, body_of, of_error, send_batches
+from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
 from ingest.errors import IngestError
 from ingest.events.order import account_of
 from ingest.models import OutgoingEvent
@@ -41,7 +41,7 @@ class SnsSink:
         """Ask for the topic."""
         try:
             self._client.get_topic_attributes(TopicArn=self._arn)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, *NO_ANSWER) as error:
             raise of_error(error, self._where) from None
 
     def close(self) -> None:

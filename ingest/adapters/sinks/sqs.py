@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ingest.adapters.s3_errors import code_of
-from ingest.adapters.sinks.aws import aws_client, body_of, of_error, send_batches
+from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
 from ingest.errors import IngestError
 from ingest.events.order import account_of
 from ingest.models import OutgoingEvent
@@ -82,7 +82,7 @@ class SqsSink:
                         "QueueUrl"
                     ]
                     self._found = url, self._limit(url)
-                except (ClientError, BotoCoreError) as error:
+                except (ClientError, *NO_ANSWER) as error:
                     raise of_error(error, self._where) from None
             return self._found
 
