@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, translated
+from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, node_of, translated
 from ingest.errors import IngestError, StateFull, StateRefused
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Delivery
@@ -72,10 +72,10 @@ class RedisGroup:
             found = self._look(count, max(1, int(min(self._block_s, left_s) * 1000)))
         return found
 
-    def claim(self, count: int, idle_s: float) -> list[Delivery]:
+    def claim(self, count: int, idle_s: float, after: str = "") -> list[Delivery]:
         found: list[Delivery] = []
         for shard in self._of:
-            at = _START
+            at = f"({after}" if after else _START
             while len(found) < count:
                 arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), at]
                 behind, entries = self._in_group(self._claim_piece(shard, arguments))
@@ -102,6 +102,18 @@ class RedisGroup:
         for shard, positions in _by_shard(entries).items():
             with without_group(), translated(self._client):
                 self._release(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
+
+    def again(self, positions: Sequence[str]) -> list[StreamEntry]:
+        [shard] = self._of
+        stream = self._stream(shard)
+        with translated(self._client), node_of(self._client, stream).pipeline(transaction=False) as flight:
+            for position in positions:
+                flight.xrange(stream, position, position)
+            found = [_entry(shard, *each) for [*reply] in flight.execute() for each in reply]
+            gone = set(positions) - {entry.position for entry in found}
+            if gone:
+                self._client.xack(stream, self._group, *gone)
+        return found
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         for shard, positions in _by_shard(entries).items():

@@ -1,8 +1,8 @@
 """`mailsluice relay`: from the stream to the sink, as a process of its own.
 
 Rules of this room:
-- It runs until SIGTERM or Ctrl-C, then finishes what it has handed over, and ends with exit code 0. A sink that is down
-  ends nothing: it is waited for.
+- It runs until SIGTERM or Ctrl-C, then finishes the events that are on their way, and ends with exit code 0. A sink
+  that is down ends nothing: it is waited for.
 - A thread a shard; a fault of ours in one of them ends them all, so that whoever runs us sees it.
 """
 
@@ -31,7 +31,7 @@ def relay(services: Services, *, once: bool, as_json: bool) -> None:
     """Bring events from the stream to MAILSLUICE_SINK_URL until it is asked to stop.
 
     An event is acknowledged once the sink confirmed it. Several relays may run: one works, the others stand by.
-    With --once, exit code 1 if something is left or was refused.
+    With --once, exit code 1 if anything failed or was refused.
     """
     with stop_requests() as asked:
         services.drain = asked

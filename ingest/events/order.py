@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from ingest.errors import EventRefused, IngestError
+from ingest.errors import EventRefused, IngestError, SinkUnavailable
 from ingest.models import OutgoingEvent
 
 Outcome = IngestError | None
+NOT_BEGUN: Final = SinkUnavailable("not begun: a stop was asked for")
 # As `build` writes it: cheaper than to parse a megabyte.
 _HEAD = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"mailsluice/([a-z0-9][a-z0-9._-]{0,63})"')
 _SOURCE = re.compile(r"mailsluice/([a-z0-9][a-z0-9._-]{0,63})")  # an account's id as `accounts` has it, and no other
@@ -40,14 +42,17 @@ def lanes(events: Sequence[OutgoingEvent]) -> list[list[int]]:
 
 
 def in_waves(
-    events: Sequence[OutgoingEvent], send: Callable[[Sequence[OutgoingEvent]], Sequence[Outcome]]
+    events: Sequence[OutgoingEvent],
+    send: Callable[[Sequence[OutgoingEvent]], Sequence[Outcome]],
+    go_on: Callable[[], bool],
 ) -> list[Outcome]:
     """Send one event of each account at a time, for sinks that would let a later one overtake an earlier one."""
     outcomes: list[Outcome] = [None] * len(events)
     waiting = lanes(events)
     while waiting:
         wave = [lane[0] for lane in waiting]
-        for at, outcome in zip(wave, send([events[at] for at in wave]), strict=True):
+        said = send([events[at] for at in wave]) if go_on() else [NOT_BEGUN] * len(wave)
+        for at, outcome in zip(wave, said, strict=True):
             outcomes[at] = outcome
         for lane in waiting:
             if holds_up(outcomes[lane[0]]):
@@ -55,6 +60,11 @@ def in_waves(
                     outcomes[at] = outcomes[lane[0]]
         waiting = [lane[1:] for lane in waiting if lane[1:] and not holds_up(outcomes[lane[0]])]
     return outcomes
+
+
+def always() -> bool:
+    """Nobody asks for a stop."""
+    return True
 
 
 def holds_up(outcome: Outcome) -> bool:

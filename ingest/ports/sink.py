@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ingest.errors import IngestError
@@ -17,12 +17,13 @@ class EventSink(Protocol):
         """The largest event it takes, in octets of JSON; None where there is no limit. It may have to ask: raises."""
         ...
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = ...) -> Sequence[IngestError | None]:
         """Hand them over; of each, None once the other side confirmed it, else what stands in the way. Never raises.
 
         EventRefused is that event's own fault; SinkUnavailable and SinkRefused are the sink's, and say when to try
         again. Of one account no event is handed over before the one ahead of it is confirmed or refused by its own
-        fault; those behind one that was not have its error.
+        fault; those behind one that was not have its error. `go_on` is asked between events, from any thread; once it
+        says no, no other is begun, and the outcome of those is `events.order.NOT_BEGUN`.
         """
         ...
 
@@ -37,7 +38,11 @@ class ShardTurn(Protocol):
     """Who relays a shard's stream for a group now. Two at a time would let an event overtake the one before it."""
 
     def take(self) -> bool:
-        """Whether it is ours for a while from here on; StateUnavailable, StateRefused, StateFull."""
+        """Whether it is ours from here on, until it is given back or `ours` says no; StateUnavailable, StateRefused."""
+        ...
+
+    def ours(self) -> bool:
+        """Whether it still is, as far as we know. Asks nobody, and never raises."""
         ...
 
     def give_back(self) -> None:

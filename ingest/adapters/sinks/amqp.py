@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -22,7 +22,7 @@ from kombu import Connection
 
 from ingest.adapters.tls import why
 from ingest.errors import EventRefused, IngestError, SinkRefused, SinkUnavailable
-from ingest.events.order import in_waves
+from ingest.events.order import NOT_BEGUN, always, in_waves
 from ingest.models import OutgoingEvent
 
 _REFUSALS = frozenset({402, 403, 404, 405, 406, 530})
@@ -74,9 +74,9 @@ class AmqpSink:
         self._lock = Lock()
         self._session: _Session | None = None
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         with self._lock:
-            return in_waves(events, self._send)
+            return in_waves(events, lambda wave: self._send(wave, go_on), go_on)
 
     def ping(self) -> None:
         """Open a connection, and look for queue or exchange."""
@@ -94,12 +94,12 @@ class AmqpSink:
             if session is not None:
                 _quietly_closed(session.connection)
 
-    def _send(self, wave: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
+    def _send(self, wave: Sequence[OutgoingEvent], go_on: Callable[[], bool]) -> Sequence[Outcome]:
         fitting = [event for event in wave if _fits(event)]
-        said = iter(self._publish(fitting) if fitting else ())
+        said = iter(self._publish(fitting, go_on) if fitting else ())
         return [next(said) if _fits(event) else EventRefused("no header takes its id or type") for event in wave]
 
-    def _publish(self, wave: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
+    def _publish(self, wave: Sequence[OutgoingEvent], go_on: Callable[[], bool]) -> Sequence[Outcome]:
         try:
             session = self._session or self._open()
         except (AMQPError, OSError) as error:  # a 406, too: whatever it is, no event was looked at
@@ -111,7 +111,7 @@ class AmqpSink:
             self._drop()
             if len(wave) == 1:
                 return [EventRefused(f"{self._where}: {error.reply_text}")]
-            return [outcome for event in wave for outcome in self._publish([event])]
+            return [o for event in wave for o in (self._publish([event], go_on) if go_on() else [NOT_BEGUN])]
         except (AMQPError, OSError) as error:
             self._drop()
             return [self._translated(error)] * len(wave)

@@ -28,7 +28,7 @@ from botocore.parsers import ResponseParserError
 
 from ingest.adapters.s3_errors import code_of, one_line
 from ingest.errors import ConfigurationError, EventRefused, IngestError, SinkRefused, SinkUnavailable
-from ingest.events.order import in_waves, pieces
+from ingest.events.order import NOT_BEGUN, always, in_waves, pieces
 from ingest.models import OutgoingEvent
 
 BATCH_ENTRIES = 10
@@ -71,6 +71,7 @@ def send_batches(
     where: str,
     max_bytes: int,
     ordered: bool,
+    go_on: Callable[[], bool] = always,
 ) -> list[Outcome]:
     """Send them in batches, by `ask`; the entries of its answer have the place in the batch as Id."""
 
@@ -78,6 +79,8 @@ def send_batches(
         return [outcome for batch in pieces(wave, BATCH_ENTRIES, max_bytes) for outcome in once(batch)]
 
     def once(batch: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
+        if not go_on():
+            return [NOT_BEGUN] * len(batch)
         if len(batch[0].json) > max_bytes:  # such a one is alone
             return [EventRefused(f"{where}: {len(batch[0].json)} octets, and it takes {max_bytes}")]
         try:
@@ -92,7 +95,7 @@ def send_batches(
             return [of_error(error, where)] * len(batch)
         return _of_answer(answer, len(batch), where)
 
-    return in_waves(events, send) if ordered else send(events)
+    return in_waves(events, send, go_on) if ordered else send(events)
 
 
 def of_error(error: Exception, where: str) -> IngestError:

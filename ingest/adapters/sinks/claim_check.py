@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ingest.errors import EventRefused, IngestError
-from ingest.events.order import account_of
+from ingest.events.order import NOT_BEGUN, account_of, always
 from ingest.models import OutgoingEvent
 from ingest.ports import EventSink, ObjectStore
 from ingest.putting import event_key
@@ -36,22 +36,25 @@ class ClaimCheckSink:
         self._sink = sink
         self._store = store
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         try:
             limit = self._sink.max_bytes
         except IngestError as error:
             return [error] * len(events)
         if limit is None or all(len(event.json) <= limit for event in events):
-            return self._sink.send(events)
+            return self._sink.send(events, go_on)
         outcomes: list[IngestError | None] = [None] * len(events)
         waiting: dict[str, IngestError] = {}
         places: list[int] = []
         fitting: list[OutgoingEvent] = []
         for at, event in enumerate(events):
             account = account_of(event)
+            large = len(event.json) > limit
+            if large and account not in waiting and not go_on():
+                waiting[account] = NOT_BEGUN
             if account not in waiting:
                 try:
-                    fitting.append(event if len(event.json) <= limit else self._claim_check(event, account))
+                    fitting.append(self._claim_check(event, account) if large else event)
                     places.append(at)
                     continue
                 except EventRefused as error:
@@ -60,7 +63,7 @@ class ClaimCheckSink:
                 except IngestError as error:
                     waiting[account] = error
             outcomes[at] = waiting[account]
-        for at, outcome in zip(places, self._sink.send(fitting), strict=True):
+        for at, outcome in zip(places, self._sink.send(fitting, go_on), strict=True):
             outcomes[at] = outcome
         return outcomes
 

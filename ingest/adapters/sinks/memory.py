@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ingest.errors import IngestError
-from ingest.events.order import in_waves
+from ingest.events.order import always, in_waves
 from ingest.models import OutgoingEvent
 
 
@@ -21,8 +21,8 @@ class MemorySink:
         self.fault: Callable[[OutgoingEvent], IngestError | None] = lambda _: None
         self.closed = False
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
-        return in_waves(events, lambda wave: [self._take(event) for event in wave])
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
+        return in_waves(events, lambda wave: [self._take(event) for event in wave], go_on)
 
     def ping(self) -> None:
         """It is always there."""

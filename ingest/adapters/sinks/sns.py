@@ -6,14 +6,14 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
 from ingest.errors import IngestError
-from ingest.events.order import account_of
+from ingest.events.order import account_of, always
 from ingest.models import OutgoingEvent
 
 
@@ -34,8 +34,10 @@ class SnsSink:
         self._client = aws_client("sns", timeout_s)
         self._arn = f"arn:{self._client.meta.partition}:sns:{self._client.meta.region_name}:{owner}:{name}"
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
-        return send_batches(events, self._ask, where=self._where, max_bytes=self.max_bytes, ordered=self._fifo)
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
+        return send_batches(
+            events, self._ask, where=self._where, max_bytes=self.max_bytes, ordered=self._fifo, go_on=go_on
+        )
 
     def ping(self) -> None:
         """Ask for the topic."""

@@ -8,7 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from ingest.adapters.s3_errors import code_of
 from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
 from ingest.errors import IngestError
-from ingest.events.order import account_of
+from ingest.events.order import account_of, always
 from ingest.models import OutgoingEvent
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
@@ -46,7 +46,7 @@ class SqsSink:
     def max_bytes(self) -> int:
         return self._queue()[1]
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         try:
             url, max_bytes = self._queue()
         except IngestError as error:
@@ -57,7 +57,7 @@ class SqsSink:
             answer: Mapping[str, Any] = self._client.send_message_batch(QueueUrl=url, Entries=entries)
             return answer
 
-        return send_batches(events, ask, where=self._where, max_bytes=max_bytes, ordered=self._fifo)
+        return send_batches(events, ask, where=self._where, max_bytes=max_bytes, ordered=self._fifo, go_on=go_on)
 
     def ping(self) -> None:
         """Ask for the queue."""

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import hmac
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -31,7 +31,7 @@ from ingest.errors import (
     SinkRefused,
     SinkUnavailable,
 )
-from ingest.events.order import holds_up, lanes
+from ingest.events.order import NOT_BEGUN, always, holds_up, lanes
 from ingest.models import OutgoingEvent
 from ingest.oauth import Endpoint
 from ingest.ports import Clock
@@ -83,14 +83,14 @@ class WebhookSink:
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
 
-    def send(self, events: Sequence[OutgoingEvent]) -> Sequence[IngestError | None]:
+    def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         outcomes: list[IngestError | None] = [None] * len(events)
         trouble = _Trouble()
 
         def serve(lane: Sequence[int]) -> None:
             stopped: IngestError | None = None
             for at in lane:
-                stopped = stopped or trouble.error
+                stopped = stopped or trouble.error or (None if go_on() else NOT_BEGUN)
                 outcomes[at] = stopped or self._outcome(events[at], trouble)
                 if holds_up(outcomes[at]):
                     stopped = outcomes[at]
