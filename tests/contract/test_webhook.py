@@ -150,6 +150,21 @@ def test_an_endpoint_that_hangs_up_or_keeps_silent_is_unavailable(server: Webhoo
     assert isinstance(outcome, SinkUnavailable)
 
 
+def test_an_endpoint_that_is_slow_on_a_kept_connection_gets_the_event_once_a_try(
+    server: WebhookServer, sink: EventSink
+) -> None:
+    assert sink.send([event(1)]) == [None]
+
+    def slow(_: object) -> Reply:
+        time.sleep(1.5)
+        return FINE
+
+    server.answer = slow
+    [outcome] = sink.send([event(2)])
+    assert isinstance(outcome, SinkUnavailable)
+    assert len(server.requests) == 2
+
+
 def test_a_certificate_is_verified(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with WebhookServer(tls=authority.server_context("localhost")) as server:

@@ -10,9 +10,9 @@ Rules of this room:
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -145,23 +145,30 @@ class WebhookSink:
                 return answer
         answer = self._exchange(self._open(), event)
         if answer is None:
-            raise SinkUnavailable(f"{self._endpoint.host}: the connection broke, or no answer in time", todo=_TODO)
+            raise SinkUnavailable(f"{self._endpoint.host}: the connection broke", todo=_TODO)
         return answer
 
     def _exchange(self, connection: HTTPConnection, event: OutgoingEvent) -> tuple[int, str | None] | None:
-        """None where no answer came."""
-        answer = None
-        with self._deadlines.cut_after(self._deadline_s, connection) as timed, contextlib.suppress(*BROKEN):
-            connection.request("POST", self._endpoint.target, event.json, self._headers(event), preload_content=False)
-            response = connection.getresponse()
-            answer = response.status, response.headers.get("Retry-After")
-            # Only a connection that was read to its answer's end is good for another.
-            whole = len(response.read(_ANSWER_BYTES, decode_content=False)) < _ANSWER_BYTES
-            if whole and connection.sock is not None and not timed.passed:
-                with self._lock:
-                    self._idle.append(connection)
-                return answer
+        """None where the connection broke before any answer; SinkUnavailable where none came in time, or rubbish."""
+        answer, broke = None, False
+        with self._deadlines.cut_after(self._deadline_s, connection) as timed:
+            try:
+                connection.request(
+                    "POST", self._endpoint.target, event.json, self._headers(event), preload_content=False
+                )
+                response = connection.getresponse()
+                answer = response.status, response.headers.get("Retry-After")
+                # Only a connection that was read to its answer's end is good for another.
+                whole = len(response.read(_ANSWER_BYTES, decode_content=False)) < _ANSWER_BYTES
+                if whole and connection.sock is not None and not timed.passed:
+                    with self._lock:
+                        self._idle.append(connection)
+                    return answer
+            except BROKEN as error:
+                broke = isinstance(error, (ConnectionError, ssl.SSLError)) and not timed.passed
         connection.close()
+        if answer is None and not broke:
+            raise SinkUnavailable(f"{self._endpoint.host}: no answer in time, or none of HTTP", todo=_TODO)
         return answer
 
     def _headers(self, event: OutgoingEvent) -> dict[str, str]:
