@@ -10,7 +10,7 @@ from ingest.errors import StateFull
 from ingest.models import OutgoingEvent
 from ingest.ports import DeadLetter
 
-_PIECE = 100
+_PIECE = 10  # an event may be megabytes
 _GONE, _FULL = 0, 2
 
 
@@ -30,8 +30,11 @@ class RedisDeadLetters:
         self._max_bytes = max_bytes
         self._revive = client.register_script(lua("redis_revive"))
 
-    def all(self) -> list[DeadLetter]:
-        return [letter for shard in range(self._keys.shards) for letter in self._of(shard)]
+    def all(self) -> Iterator[DeadLetter]:
+        lasts = [self._last(shard) for shard in range(self._keys.shards)]
+        for shard, last in enumerate(lasts):
+            if last:
+                yield from self._of(shard, last)
 
     def retry(self, letter: DeadLetter) -> bool:
         keys = [
@@ -48,11 +51,17 @@ class RedisDeadLetters:
         with translated(self._client):
             return bool(self._client.xdel(self._key(letter.shard), letter.position))
 
-    def _of(self, shard: int) -> Iterator[DeadLetter]:
+    def _last(self, shard: int) -> str:
+        """So that one that is retried and refused again meanwhile does not come twice."""
+        with translated(self._client):
+            entries: Any = self._client.xrevrange(self._key(shard), count=1)
+        return entries[0][0].decode() if entries else ""
+
+    def _of(self, shard: int, last: str) -> Iterator[DeadLetter]:
         after = "-"
         while True:
             with translated(self._client):
-                entries: Any = self._client.xrange(self._key(shard), min=after, count=_PIECE)
+                entries: Any = self._client.xrange(self._key(shard), min=after, max=last, count=_PIECE)
             for position, fields in entries:
                 yield _letter(shard, position.decode(), fields)
                 after = f"({position.decode()}"

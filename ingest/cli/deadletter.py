@@ -7,12 +7,12 @@ Rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-from ingest.cli.output import ago, as_json, complain, dump, size, table
+from ingest.cli.output import ago, as_json, complain, dump_each, size, table
 from ingest.cli.services import pass_services
 from ingest.errors import IngestError
 from ingest.events.order import account_of
@@ -35,7 +35,7 @@ def list_(services: Services, *, group: str | None, as_json: bool) -> None:
     """All of them, the oldest of each shard first. With --json the events, too."""
     found = services.dead_letters(group).all()
     if as_json:
-        dump([_as_dict(letter) for letter in found])
+        dump_each(map(_as_dict, found))
         return
     now = services.clock.now()
     table(
@@ -82,28 +82,27 @@ def discard(services: Services, *, ids: tuple[str, ...], group: str | None) -> N
 
 
 def _each(letters: DeadLetters, ids: Iterable[str], decide: Callable[[DeadLetter], bool], done: str) -> None:
-    listed = letters.all()
     failed = False
-    wanted = dict.fromkeys(ids)
-    chosen = [each for each in listed if not wanted or any(each.event.id.startswith(id_) for id_ in wanted if id_)]
-    for id_ in wanted:
-        if not _matching(chosen, id_):
-            failed = True
-            complain(f"{id_}: there is no such event (mailsluice deadletter list)")
-    if not (wanted or chosen):
-        click.echo("nothing is listed")
-    for letter in chosen:
+    named = dict.fromkeys(ids)
+    missing, chosen = set(named), 0
+    for letter in letters.all():
+        meant = {id_ for id_ in named if id_ and letter.event.id.startswith(id_)}
+        if named and not meant:
+            continue
+        missing -= meant
+        chosen += 1
         try:
             click.echo(f"{letter.event.id}: {done if decide(letter) else 'is decided about already'}")
         except IngestError as error:
             failed = True
             complain(f"{letter.event.id}: {error}")
+    for id_ in [id_ for id_ in named if id_ in missing]:
+        failed = True
+        complain(f"{id_}: there is no such event (mailsluice deadletter list)")
+    if not (named or chosen):
+        click.echo("nothing is listed")
     if failed:
         click.get_current_context().exit(1)
-
-
-def _matching(letters: Sequence[DeadLetter], prefix: str) -> bool:
-    return bool(prefix) and any(letter.event.id.startswith(prefix) for letter in letters)
 
 
 def _as_dict(letter: DeadLetter) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,8 +23,8 @@ class DeadLetter:
 class DeadLetters(Protocol):
     """The dead letters of one group, all shards. All raise StateUnavailable or StateRefused."""
 
-    def all(self) -> list[DeadLetter]:
-        """By shard, the oldest first."""
+    def all(self) -> Iterator[DeadLetter]:
+        """Those that are there now, by shard, the oldest first; a few at a time are in memory."""
         ...
 
     def retry(self, letter: DeadLetter) -> bool:

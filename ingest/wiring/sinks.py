@@ -24,7 +24,7 @@ def open_sink(settings: Settings, clock: Clock) -> EventSink:
     """Nothing is connected yet; ConfigurationError where no sink is set."""
     if settings.sink_url is None:
         raise ConfigurationError(["MAILSLUICE_SINK_URL: is not set, so there is nowhere to relay events to"])
-    return _SINKS[settings.sink_url.partition(":")[0]](settings, settings.sink_url, clock)
+    return _SINKS[urlsplit(settings.sink_url).scheme](settings, settings.sink_url, clock)
 
 
 def _webhook(settings: Settings, url: str, clock: Clock) -> EventSink:

@@ -37,7 +37,7 @@ def refused(services: Services, told: Sequence[OutgoingEvent], reason: str = "to
         services.state.incrby(OCTETS, len(each.json))
     services.__dict__.pop("relays", None)
     assert services.relays[0].run(once=True).dead == len(told)
-    return services.dead_letters().all()
+    return list(services.dead_letters().all())
 
 
 def run(services: Services, *arguments: str) -> Result:
@@ -56,7 +56,7 @@ def test_a_retried_one_is_at_the_end_of_the_stream_and_counted_again(services: S
     [letter] = refused(services, [told])
     dead = services.dead_letters()
     assert dead.retry(letter)
-    assert dead.all() == []
+    assert list(dead.all()) == []
     entries = services.state.xrange(STREAM)
     assert [fields[b"event"] for _, fields in entries] == [told.json, told.json]
     assert int(services.state.get(OCTETS) or 0) == 2 * len(told.json)
@@ -68,7 +68,7 @@ def test_a_stream_without_room_leaves_it_where_it_is(services: Services) -> None
     services.state.set(OCTETS, 9_999)
     with pytest.raises(StateFull):
         services.dead_letters().retry(letter)
-    assert services.dead_letters().all() == [letter]
+    assert list(services.dead_letters().all()) == [letter]
 
 
 def test_more_than_a_piece_of_them_are_all_listed(services: Services) -> None:
@@ -76,6 +76,28 @@ def test_more_than_a_piece_of_them_are_all_listed(services: Services) -> None:
     for n in range(250):
         services.state.xadd(dead, {"id": f"{n}", "type": "t", "event": b"{}", "reason": "r"})
     assert [letter.event.id for letter in services.dead_letters().all()] == [f"{n}" for n in range(250)]
+
+
+def test_what_is_refused_again_while_all_are_retried_is_not_retried_without_end(services: Services) -> None:
+    dead = "mailsluice:{s0}:dead:relay"
+    for n in range(30):
+        services.state.xadd(dead, {"id": f"{n}", "type": "t", "event": b"{}", "reason": "r"})
+    letters, tried = services.dead_letters(), list[str]()
+    for letter in letters.all():
+        tried.append(letter.event.id)
+        assert letters.discard(letter)
+        services.state.xadd(dead, {"id": letter.event.id, "type": "t", "event": b"{}", "reason": "again"})
+    assert tried == [f"{n}" for n in range(30)]
+
+
+def test_a_few_of_them_at_a_time_are_in_memory(services: Services) -> None:
+    dead = "mailsluice:{s0}:dead:relay"
+    for n in range(100):
+        services.state.xadd(dead, {"id": f"{n}", "type": "t", "event": b"{}", "reason": "r"})
+    letters = services.dead_letters().all()
+    assert next(letters).event.id == "0"
+    services.state.delete(dead)
+    assert len(list(letters)) < 20
 
 
 def test_the_command_lists_retries_and_discards(services: Services) -> None:

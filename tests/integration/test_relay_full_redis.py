@@ -50,7 +50,7 @@ def test_a_full_redis_stops_no_relay_and_a_dead_letter_waits_for_room(redis_url:
         try:
             wait_for(lambda: len(server.taken) == 21, 20)
             wait_for(lambda: client.xpending(STREAM, "relay")["pending"] == 1, 20)
-            assert services.dead_letters().all() == []
+            assert list(services.dead_letters().all()) == []
             client.config_set("maxmemory", 0)
             wait_for(lambda: client.xpending(STREAM, "relay")["pending"] == 0, 20)
         finally:
