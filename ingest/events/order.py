@@ -72,15 +72,18 @@ def holds_up(outcome: Outcome) -> bool:
     return outcome is not None and not isinstance(outcome, EventRefused)
 
 
-def pieces(events: Sequence[OutgoingEvent], most: int, most_bytes: int) -> Iterator[Sequence[OutgoingEvent]]:
+def pieces(
+    events: Sequence[OutgoingEvent], most: int, most_bytes: int, size: Callable[[OutgoingEvent], int]
+) -> Iterator[Sequence[OutgoingEvent]]:
     """Cut into batches of at most so many events and octets; one that is larger by itself goes alone."""
     batch: list[OutgoingEvent] = []
     octets = 0
     for event in events:
-        if batch and (len(batch) == most or octets + len(event.json) > most_bytes):
+        takes = size(event)
+        if batch and (len(batch) == most or octets + takes > most_bytes):
             yield batch
             batch, octets = [], 0
         batch.append(event)
-        octets += len(event.json)
+        octets += takes
     if batch:
         yield batch

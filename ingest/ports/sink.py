@@ -14,7 +14,11 @@ class EventSink(Protocol):
 
     @property
     def max_bytes(self) -> int | None:
-        """The largest event it takes, in octets of JSON; None where there is no limit. It may have to ask: raises."""
+        """The largest event it takes, by its `size`; None where there is no limit. It may have to ask: raises."""
+        ...
+
+    def size(self, event: OutgoingEvent) -> int:
+        """Octets of the event as it is sent."""
         ...
 
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = ...) -> Sequence[IngestError | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ from botocore.exceptions import ResponseStreamingError
 from botocore.parsers import ResponseParserError
 from sink_stands import event, opened
 
-from ingest.adapters.sinks.aws import send_batches
-from ingest.errors import SinkUnavailable
+from ingest.adapters.directory_store import DirectoryStore
+from ingest.adapters.sinks.aws import body_of, send_batches
+from ingest.adapters.sinks.claim_check import ClaimCheckSink
+from ingest.errors import EventRefused, SinkUnavailable
+from ingest.models import OutgoingEvent
 
 
 def outcomes(ask: Callable[..., Mapping[str, Any]], count: int = 3) -> list[Any]:
@@ -52,3 +56,34 @@ def test_a_ping_that_gets_no_answer_says_so(monkeypatch: pytest.MonkeyPatch, url
     with pytest.raises(SinkUnavailable):
         sink.ping()
     sink.close()
+
+
+def test_limits_are_of_the_text_that_is_sent() -> None:
+    """U+FFFE has three octets in an event and six in the text for these services."""
+    events = [event(n, text="\ufffe" * 1000) for n in range(4)]
+    most, asked = 2 * len(body_of(events[0]).encode()), list[int]()
+
+    def ask(batch: Sequence[OutgoingEvent]) -> Mapping[str, Any]:
+        asked.append(sum(len(body_of(told).encode()) for told in batch))
+        return {"Successful": [{"Id": str(at)} for at in range(len(batch))]}
+
+    assert send_batches(events, ask, where="queue", max_bytes=most, ordered=False) == [None] * 4
+    assert asked == [most, most]
+    [outcome] = send_batches(events[:1], ask, where="queue", max_bytes=most // 2 - 1, ordered=False)
+    assert isinstance(outcome, EventRefused)
+    assert len(asked) == 2
+
+
+def test_an_event_that_grows_beyond_the_limit_goes_by_way_of_object_storage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    queue, sent = opened("sns://123456789012/t"), list[OutgoingEvent]()
+    monkeypatch.setattr(queue, "send", lambda events, _: sent.extend(events) or [None] * len(events))
+    told = event(1, text="\uffff" * 60_000)
+    assert len(told.json) < (queue.max_bytes or 0)
+    assert ClaimCheckSink(queue, lambda: DirectoryStore(tmp_path)).send([told]) == [None]
+    assert b"dataref" in sent[0].json
+    queue.close()

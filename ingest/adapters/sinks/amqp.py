@@ -74,6 +74,9 @@ class AmqpSink:
         self._lock = Lock()
         self._session: _Session | None = None
 
+    def size(self, event: OutgoingEvent) -> int:
+        return len(event.json)
+
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         with self._lock:
             return in_waves(events, lambda wave: self._send(wave, go_on), go_on)

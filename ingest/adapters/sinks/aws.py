@@ -64,6 +64,11 @@ def body_of(event: OutgoingEvent) -> str:
     return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", event.json.decode("utf-8", "replace"))
 
 
+def size_of(event: OutgoingEvent) -> int:
+    """Octets of that text, which may be more than the event has."""
+    return len(body_of(event).encode())
+
+
 def send_batches(
     events: Sequence[OutgoingEvent],
     ask: Callable[[Sequence[OutgoingEvent]], Mapping[str, Any]],
@@ -76,13 +81,13 @@ def send_batches(
     """Send them in batches, by `ask`; the entries of its answer have the place in the batch as Id."""
 
     def send(wave: Sequence[OutgoingEvent]) -> list[Outcome]:
-        return [outcome for batch in pieces(wave, BATCH_ENTRIES, max_bytes) for outcome in once(batch)]
+        return [outcome for batch in pieces(wave, BATCH_ENTRIES, max_bytes, size_of) for outcome in once(batch)]
 
     def once(batch: Sequence[OutgoingEvent]) -> Sequence[Outcome]:
         if not go_on():
             return [NOT_BEGUN] * len(batch)
-        if len(batch[0].json) > max_bytes:  # such a one is alone
-            return [EventRefused(f"{where}: {len(batch[0].json)} octets, and it takes {max_bytes}")]
+        if len(batch) == 1 and (size := size_of(batch[0])) > max_bytes:
+            return [EventRefused(f"{where}: {size} octets, and it takes {max_bytes}")]
         try:
             answer = ask(batch)
         except ClientError as error:

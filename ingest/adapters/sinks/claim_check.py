@@ -36,12 +36,15 @@ class ClaimCheckSink:
         self._sink = sink
         self._store = store
 
+    def size(self, event: OutgoingEvent) -> int:
+        return self._sink.size(event)
+
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         try:
             limit = self._sink.max_bytes
         except IngestError as error:
             return [error] * len(events)
-        if limit is None or all(len(event.json) <= limit for event in events):
+        if limit is None or all(self._sink.size(event) <= limit for event in events):
             return self._sink.send(events, go_on)
         outcomes: list[IngestError | None] = [None] * len(events)
         waiting: dict[str, IngestError] = {}
@@ -49,7 +52,7 @@ class ClaimCheckSink:
         fitting: list[OutgoingEvent] = []
         for at, event in enumerate(events):
             account = account_of(event)
-            large = len(event.json) > limit
+            large = self._sink.size(event) > limit
             if large and account not in waiting and not go_on():
                 waiting[account] = NOT_BEGUN
             if account not in waiting:

@@ -21,6 +21,9 @@ class MemorySink:
         self.fault: Callable[[OutgoingEvent], IngestError | None] = lambda _: None
         self.closed = False
 
+    def size(self, event: OutgoingEvent) -> int:
+        return len(event.json)
+
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         return in_waves(events, lambda wave: [self._take(event) for event in wave], go_on)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
+from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches, size_of
 from ingest.errors import IngestError
 from ingest.events.order import account_of, always
 from ingest.models import OutgoingEvent
@@ -33,6 +33,9 @@ class SnsSink:
         self._where = f"SNS topic {name}"
         self._client = aws_client("sns", timeout_s)
         self._arn = f"arn:{self._client.meta.partition}:sns:{self._client.meta.region_name}:{owner}:{name}"
+
+    def size(self, event: OutgoingEvent) -> int:
+        return size_of(event)
 
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         return send_batches(

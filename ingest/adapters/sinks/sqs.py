@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ingest.adapters.s3_errors import code_of
-from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches
+from ingest.adapters.sinks.aws import NO_ANSWER, aws_client, body_of, of_error, send_batches, size_of
 from ingest.errors import IngestError
 from ingest.events.order import account_of, always
 from ingest.models import OutgoingEvent
@@ -45,6 +45,9 @@ class SqsSink:
     @property
     def max_bytes(self) -> int:
         return self._queue()[1]
+
+    def size(self, event: OutgoingEvent) -> int:
+        return size_of(event)
 
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         try:

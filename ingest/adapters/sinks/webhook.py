@@ -83,6 +83,9 @@ class WebhookSink:
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
 
+    def size(self, event: OutgoingEvent) -> int:
+        return len(event.json)
+
     def send(self, events: Sequence[OutgoingEvent], go_on: Callable[[], bool] = always) -> Sequence[IngestError | None]:
         outcomes: list[IngestError | None] = [None] * len(events)
         trouble = _Trouble()
