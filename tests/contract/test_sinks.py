@@ -13,6 +13,7 @@ from sink_stands import POISONABLE, STANDS, Stand, event
 from ingest.adapters.directory_store import DirectoryStore
 from ingest.adapters.sinks.claim_check import ClaimCheckSink
 from ingest.errors import EventRefused, IngestError, Retry
+from ingest.events.order import NOT_BEGUN
 from ingest.ports import EventSink
 
 
@@ -91,6 +92,15 @@ def test_a_sink_that_is_down_says_so_for_each_event_and_all_arrive_once_it_is_ba
     bodies = stand.taken(7)
     assert set(numbers(bodies, "a")) == {0, 1, 2, 3}
     assert set(numbers(bodies, "b")) == {1, 2, 3}
+
+
+def test_once_a_stop_is_asked_for_no_other_event_is_begun(stand: Stand) -> None:
+    events = [event(n, account) for n in range(20) for account in ("a", "b")]
+    answers = iter([True, True])
+    outcomes = stand.sink.send(events, lambda: next(answers, False))
+    assert set(outcomes) <= {None, NOT_BEGUN}
+    assert 20 <= list(outcomes).count(NOT_BEGUN) < len(events)  # two requests of ten each at most
+    assert len(stand.taken(1)) == list(outcomes).count(None)
 
 
 def test_a_ping_says_whether_it_is_there_and_sends_nothing(stand: Stand) -> None:
