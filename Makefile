@@ -34,7 +34,7 @@ demo: setup ## sample mail through the whole chain, on this machine
 # Tests mostly wait, so three processes keep two cores busy. A file's tests share servers and stay in one process; files
 # are taken in their order, in which the long ones come first.
 PROCESSES ?= 3
-test: setup ## all tests, with branch coverage (Dovecot and clamd come from apt, where root may install them)
+test: setup ## all tests, with branch coverage (Dovecot, clamd and RabbitMQ come from apt, where root may install them)
 	@sh tools/want_servers.sh
 	@$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 

@@ -31,7 +31,7 @@ class Check:
 
 
 def check_all(services: Services) -> list[Check]:
-    """Settings, Redis, its memory, clock, storage, virus scanner, broker."""
+    """Settings, Redis, its memory, clock, storage, virus scanner, sink, broker."""
     lines = [Check("settings", ok=False, line=line) for line in services.settings.strangers()]
     lines += check_lease(services.settings)
     state = services.state_problem()
@@ -45,6 +45,7 @@ def check_all(services: Services) -> list[Check]:
         # lambdas, since making store and dispatcher may be what fails
         _check("storage", lambda: services.store.ping(), "reachable, ours to write"),  # noqa: PLW0108  # see above
         *([] if services.scanner is None else [_check("scanner", services.scanner.ping, "clamd answers")]),
+        *([] if services.settings.sink_url is None else [_check("sink", lambda: services.sink.ping(), "reachable")]),  # noqa: PLW0108  # the same
         _check("broker", lambda: services.dispatcher.ping(), "reachable"),  # noqa: PLW0108  # the same
     ]
     return lines

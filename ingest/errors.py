@@ -19,6 +19,7 @@ class Fault(enum.StrEnum):
     """Whose fault a failure is, and so who backs off."""
 
     MESSAGE = "message"
+    EVENT = "event"
     ACCOUNT = "account"
     HOST = "host"
     OURS = "ours"
@@ -221,7 +222,31 @@ def own_fault(what: str) -> Iterator[None]:
         raise MessageUnprocessable(f"the message can't be {what}: {type(error).__name__}") from error
 
 
+# One event's.
+
+
+class EventRefused(IngestError):
+    """A sink refuses this event for what it is (too large, not acceptable): it goes to the dead letters."""
+
+    code = "event_refused"
+    fault = Fault.EVENT
+    retry = Retry.NEVER
+
+
 # Ours.
+
+
+class SinkUnavailable(IngestError):
+    """The sink can't be reached, is slow, throttled or down: events wait in the stream."""
+
+    code = "sink_unavailable"
+    retry = Retry.SOON
+
+
+class SinkRefused(IngestError):
+    """The sink says no to whatever comes: queue missing, wrong secret, access denied. Events wait in the stream."""
+
+    code = "sink_refused"
 
 
 class ScannerUnavailable(IngestError):

@@ -36,6 +36,11 @@ def attachment_key(account_id: str, sha256: bytes) -> str:
     return _key("attachments", account_id, sha256)
 
 
+def event_key(account_id: str, sha256: bytes) -> str:
+    """The object key of an event that was too large for a sink."""
+    return _key("events", account_id, sha256)
+
+
 def _key(kind: str, account_id: str, sha256: bytes) -> str:
     digits = sha256.hex()
     return f"{kind}/{account_id}/{digits[:2]}/{digits}"

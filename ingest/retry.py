@@ -1,7 +1,7 @@
 """Seconds inside one step: tenacity policies made from the error's own answer.
 
 Rules of this room:
-- Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set.
+- Only `Retry.SOON` is tried again here, for a bounded time. Minutes belong to the due set, or to who asks a `Backoff`.
 - What the other side asks for (`after_s`) is waited for; where that is longer than the step may take, it ends at once.
 - A wait may beat every second, so that a lease is kept meanwhile; what that raises ends it.
 - One exception: a maildrop that is locked by the session that we just dropped ourselves.
@@ -91,3 +91,24 @@ def _asked_s(state: tenacity.RetryCallState) -> float:
     """How long the last try was asked to wait."""
     error = state.outcome.exception() if state.outcome else None
     return getattr(error, "after_s", None) or 0.0
+
+
+class Backoff:
+    """How long to wait before the next try of what has no end: longer each time, at least what was asked for.
+
+    Args:
+        most_s: the longest wait that nobody asked for.
+    """
+
+    def __init__(self, most_s: float) -> None:
+        self._wait = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S * 2, max=most_s)
+        self._state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+
+    def next_s(self, asked_s: float | None = None) -> float:
+        wait_s = max(_FIRST_WAIT_S, self._wait(self._state), asked_s or 0.0)
+        self._state.attempt_number += 1
+        return wait_s
+
+    def reset(self) -> None:
+        """It worked: begin anew."""
+        self._state.attempt_number = 1

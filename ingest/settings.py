@@ -33,6 +33,7 @@ from ingest.errors import ConfigurationError
 from ingest.mime.limits import MimeLimits
 from ingest.pop3.limits import SessionLimits
 from ingest.s3_settings import S3Settings
+from ingest.sink_settings import SinkSettings
 
 PREFIX = "MAILSLUICE_"
 CONFIG = "MAILSLUICE_CONFIG"
@@ -63,7 +64,7 @@ class _KeyErrors(ValueError):
         self.lines = lines
 
 
-class Settings(S3Settings):
+class Settings(SinkSettings, S3Settings):
     """All settings; names, meanings and defaults are those of the contract (docs/operations). Units are in the names.
 
     Raises (on construction): pydantic.ValidationError; `load()` turns that into ConfigurationError.

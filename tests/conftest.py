@@ -18,12 +18,22 @@ import pytest
 import redis
 from servers.clamd import ClamdServer
 from servers.dovecot import DovecotServer
+from servers.moto import MotoServer
 from servers.process import ServerUnavailable
+from servers.rabbitmq import RabbitServer
 from servers.redis import RedisServer
 from servers.seaweed import SeaweedServer
 from servers.tokens import TokenServer
 
-_REAL = frozenset({"redis_server", "seaweed_server", "dovecot_server", "token_dovecot", "clamd_server"})
+_REAL = frozenset({
+    "redis_server",
+    "seaweed_server",
+    "dovecot_server",
+    "token_dovecot",
+    "clamd_server",
+    "moto_server",
+    "rabbit_server",
+})  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -87,6 +97,19 @@ def dovecot_server() -> Iterator[DovecotServer]:
         tempfile.TemporaryDirectory(prefix="dovecot-") as directory,
         DovecotServer(Path(directory), {f"u{n}": secrets.token_hex(8) for n in range(400)}) as server,
     ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    with available(), RabbitServer(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
+    """SQS and SNS."""
+    with available(), MotoServer(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Dovecot and clamd, real servers for the tests, are what comes from the distribution and needs root.
+# Dovecot, clamd and RabbitMQ, real servers for the tests, are what comes from the distribution and needs root.
 # Installs them where root and apt-get are there and says what is missing where not. The tests that need them are then
-# skipped, and pytest names each of them, so this never fails. Both, or those that are named.
+# skipped, and pytest names each of them, so this never fails. All, or those that are named.
 set -u
 PATH="$PATH:/usr/sbin:/sbin"
 say() { echo "make test: $*" >&2; }
@@ -32,13 +32,14 @@ want() {
   fi
 }
 
-[ $# -gt 0 ] || set -- dovecot clamd
+[ $# -gt 0 ] || set -- dovecot clamd rabbitmq
 for server; do
   case $server in
     dovecot)
       want Dovecot dovecot dovecot-pop3d dovecot.service dovecot.socket
       [ "$(id -u)" -eq 0 ] || say "not root, so Dovecot can't be started: $skipped" ;;
     clamd) want clamd clamd clamav-daemon clamav-daemon.service clamav-daemon.socket ;;
+    rabbitmq) want RabbitMQ rabbitmqctl rabbitmq-server rabbitmq-server.service epmd.service epmd.socket ;;
     *) say "there is no $server to want" ;;
   esac
 done

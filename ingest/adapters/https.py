@@ -1,8 +1,9 @@
-"""One HTTP request with a form to an address that was checked, by urllib3.
+"""HTTP to addresses that were checked, by urllib3: connections, and one request with a form.
 
 Rules of this room:
-- Where to comes from accounts: the address policy holds, and the connection goes to an address that was checked, under
-  the host's name for SNI, certificate and Host. No redirect is followed, no proxy asked, nothing tried again.
+- Where to comes from accounts or settings: the address policy holds, and the connection goes to an address that was
+  checked, under the host's name for SNI, certificate and Host. No redirect is followed, no proxy asked, nothing tried
+  again.
 - Every wait ends, and an answer is read up to a limit. Errors of OS, TLS and HTTP end here, each as one line; none has
   a cause, since what was sent is secret.
 """
@@ -15,6 +16,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -26,6 +29,11 @@ from ingest.oauth import Endpoint
 
 _BODY_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
+_LONGEST_S = 86_400.0
+_TICK_S = 0.1
+_IDLE_TICKS = 20
+# All that urllib3 and the system raise of a connection that is no use any more.
+BROKEN = (HTTPError, HTTPException, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,8 +55,8 @@ class Poster:
     """
 
     def __init__(self, dialer: TcpDialer, *, connect_timeout_s: float, deadline_s: float) -> None:
-        self._dialer = dialer
-        self._connect_timeout_s = connect_timeout_s
+        self._connector = Connector(dialer, connect_timeout_s=connect_timeout_s, deadline_s=deadline_s)
+        self._deadlines = Deadlines()
         self._deadline_s = deadline_s
 
     def post(self, endpoint: Endpoint, form: str) -> Answer:
@@ -56,7 +64,7 @@ class Poster:
 
         HostUnreachable, CertificateRejected, ConnectionLost; AccountMisconfigured for a forbidden address.
         """
-        connection = self._connect(endpoint)
+        connection = self._connector.open(endpoint)
         headers = {
             "Host": endpoint.authority,
             "Content-Type": "application/x-www-form-urlencoded",
@@ -64,7 +72,7 @@ class Poster:
             "Accept-Encoding": "identity",
             "Connection": "close",
         }
-        with contextlib.closing(connection), self._deadline(connection) as passed:
+        with contextlib.closing(connection), self._deadlines.cut_after(self._deadline_s, connection) as timed:
             why = "the connection broke"
             try:
                 connection.request("POST", endpoint.target, form.encode("ascii"), headers, preload_content=False)
@@ -72,16 +80,32 @@ class Poster:
                 body = b""
                 while len(body) <= _BODY_BYTES and (chunk := response.read(_CHUNK_BYTES, decode_content=False)):
                     body += chunk
-                if len(body) <= _BODY_BYTES and not passed.is_set():
+                if len(body) <= _BODY_BYTES and not timed.passed:
                     return Answer(response.status, response.headers.get("Retry-After"), body.decode("utf-8", "replace"))
                 why = f"answered more than {_BODY_BYTES} octets"
-            except (HTTPError, HTTPException, OSError, ValueError):
+            except BROKEN:
                 pass
-        if passed.is_set():
+        if timed.passed:
             why = f"no whole answer within {self._deadline_s:.0f} s"
         raise ConnectionLost(f"{endpoint.host}: {why}")
 
-    def _connect(self, endpoint: Endpoint) -> HTTPConnection:
+
+class Connector:
+    """Opens connections. Safe to share between threads.
+
+    Args:
+        dialer: checks addresses, and knows the CA set.
+        connect_timeout_s: for the name, for a connection (all its addresses together), and for the TLS handshake.
+        deadline_s: the longest wait for any one piece, once connected.
+    """
+
+    def __init__(self, dialer: TcpDialer, *, connect_timeout_s: float, deadline_s: float) -> None:
+        self._dialer = dialer
+        self._connect_timeout_s = connect_timeout_s
+        self._deadline_s = deadline_s
+
+    def open(self, endpoint: Endpoint) -> HTTPConnection:
+        """HostUnreachable, CertificateRejected; AccountMisconfigured for a forbidden address."""
         why = "no address"
         addresses = self._dialer.addresses(endpoint.host, endpoint.port)
         deadline = time.monotonic() + self._connect_timeout_s
@@ -116,25 +140,69 @@ class Poster:
             server_hostname=endpoint.host,
         )
 
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    until: float
+    stream: socket.socket
+    passed: bool = False
+
+
+class Deadlines:
+    """Cuts connections whose time is up, whatever is waited for: a server may drip.
+
+    One thread for all of them, which ends when there is nothing to watch: a timer each would cost as much as a request.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: set[_Request] = set()
+        self._watching = False
+
     @contextlib.contextmanager
-    def _deadline(self, connection: HTTPConnection) -> Iterator[threading.Event]:
-        """Cuts the connection when time is up, whatever is waited for: a server may drip. Sets the event then."""
-        passed = threading.Event()
-        stream = connection.sock
-
-        def cut() -> None:
-            passed.set()
-            with contextlib.suppress(OSError):
-                # Not SSLSocket's own, which takes TLS away from under the thread that reads.
-                socket.socket.shutdown(stream, socket.SHUT_RDWR)
-
-        timer = threading.Timer(self._deadline_s, cut)
-        timer.daemon = True
-        timer.start()
+    def cut_after(self, seconds: float, connection: HTTPConnection) -> Iterator[_Request]:
+        """Watch over the block; its `passed` says whether the time was up, to a tenth of a second."""
+        request = _Request(time.monotonic() + seconds, connection.sock)
+        with self._lock:
+            self._watched.add(request)
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
         try:
-            yield passed
+            yield request
         finally:
-            timer.cancel()
+            with self._lock:
+                self._watched.discard(request)
+
+    def _watch(self) -> None:
+        idle = 0
+        while True:
+            time.sleep(_TICK_S)
+            with self._lock:
+                now = time.monotonic()
+                late = [request for request in self._watched if request.until <= now and not request.passed]
+                for request in late:
+                    request.passed = True
+                    with contextlib.suppress(OSError):
+                        # Not SSLSocket's own, which takes TLS away from under the thread that reads.
+                        socket.socket.shutdown(request.stream, socket.SHUT_RDWR)
+                idle = 0 if self._watched else idle + 1
+                if idle > _IDLE_TICKS:
+                    self._watching = False
+                    return
+
+
+def seconds_of(retry_after: str | None, now: datetime) -> float | None:
+    """What Retry-After (RFC 9110, 10.2.3) asks for: seconds, or a date. At most a day: of days, nobody means it."""
+    said = (retry_after or "").strip()
+    if said.isascii() and said.isdigit():
+        return min(float(said[:9]), _LONGEST_S)
+    try:
+        at = parsedate_to_datetime(said)
+    except (ValueError, OverflowError):
+        return None
+    wait_s = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(wait_s, 0.0), _LONGEST_S)
 
 
 def _why(error: Exception) -> str:

@@ -37,11 +37,12 @@ class MemoryGroup:
                 group.pending[at] = Held(self._consumer, self._state.now())
             return [_entry(at, event) for at, event in new]
 
-    def claim(self, count: int, idle_s: float) -> list[Delivery]:
+    def claim(self, count: int, idle_s: float, after: str = "") -> list[Delivery]:
         with self._state.lock:
             group, there = self._group(), dict(self._events.entries())
             group.pending = {at: held for at, held in group.pending.items() if at in there}
-            ripe = [at for at, held in sorted(group.pending.items()) if self._state.now() - held.since >= idle_s]
+            begin, now = int(after.partition("-")[0] or -1), self._state.now()
+            ripe = [at for at, held in sorted(group.pending.items()) if at > begin and now - held.since >= idle_s]
             for at in ripe[:count]:
                 group.pending[at] = Held(self._consumer, self._state.now(), group.pending[at].deliveries + 1)
             return [Delivery(_entry(at, there[at]), group.pending[at].deliveries) for at in ripe[:count]]
@@ -59,6 +60,13 @@ class MemoryGroup:
             pending = self._group().pending
             for at in [_at(entry) for entry in entries if self._has(entry)]:
                 pending[at] = Held("(left)", float("-inf"), pending[at].deliveries - 1)
+
+    def again(self, positions: Sequence[str]) -> list[StreamEntry]:
+        with self._state.lock:
+            there, wanted = dict(self._events.entries()), [int(position.partition("-")[0]) for position in positions]
+            for at in set(wanted) - set(there):
+                self._group().pending.pop(at, None)
+            return [_entry(at, there[at]) for at in wanted if at in there]
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         with self._state.lock:

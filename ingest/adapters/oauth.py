@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeGuard
 from urllib.parse import quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, MissingTokenError, OAuth2Error, WebApplicationClient
 
-from ingest.adapters.https import Answer, Poster
+from ingest.adapters.https import Answer, Poster, seconds_of
 from ingest.errors import (
     AccountMisconfigured,
     CertificateRejected,
@@ -95,7 +93,7 @@ class TokenEndpoint:
             raise TokenUnavailable(f"no access token: {error.what}", todo=error.todo) from None
         passing = answer.status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
         if passing or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            after_s = self._after_s(answer)
+            after_s = seconds_of(answer.retry_after, self._clock.now())
             raise TokenUnavailable(f"no access token: {place.host} answers {answer.status}", after_s=after_s)
         reply = _parsed(answer)
         if isinstance(reply, OAuth2Error):
@@ -105,18 +103,6 @@ class TokenEndpoint:
                 f"no access token: {place.host} answers {answer.status}", todo="check oauth.token_url"
             )
         return _granted(reply, place.host, grant)
-
-    def _after_s(self, answer: Answer) -> float | None:
-        """Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
-        said = (answer.retry_after or "").strip()
-        if said.isascii() and said.isdigit():
-            return min(float(said[:9]), _LONGEST_S)
-        try:
-            at = parsedate_to_datetime(said)
-        except (ValueError, OverflowError):
-            return None
-        wait_s = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - self._clock.now()).total_seconds()
-        return min(max(wait_s, 0.0), _LONGEST_S)
 
 
 def _form(grant: Grant) -> str:

@@ -10,12 +10,13 @@ Rules of this file:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, translated
+from ingest.adapters.redis_client import Client, Keys, is_cluster, lua, node_of, translated
 from ingest.errors import ConfigurationError, IngestError, StateRefused
 from ingest.models import OutgoingEvent, StreamEntry
 from ingest.ports import Delivery
@@ -37,23 +38,33 @@ class RedisGroup:
         group, consumer: their names; no two that read at a time are the same consumer.
         from_start: a group that is new begins with the oldest entry, else with the next one.
         timeout_s: of the client; no wait in Redis comes near it.
+        shards: whose streams it reads; None: all.
     """
 
     def __init__(
-        self, client: Client, keys: Keys, *, group: str, consumer: str, from_start: bool, timeout_s: float
+        self,
+        client: Client,
+        keys: Keys,
+        *,
+        group: str,
+        consumer: str,
+        from_start: bool,
+        timeout_s: float,
+        shards: Sequence[int] | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
         self._group = group
         self._consumer = consumer
         self._begin = "0" if from_start else "$"
-        streams = [self._stream(shard) for shard in range(keys.shards)]
+        self._of = range(keys.shards) if shards is None else tuple(shards)
+        streams = [self._stream(shard) for shard in self._of]
         apart = is_cluster(client)
         self._together = [[stream] for stream in streams] if apart else [streams]  # what one command may read
         self._block_s = min(_ROUND_S / len(streams) if apart else _BLOCK_S, timeout_s / 2)
-        self._shards = {stream.encode(): shard for shard, stream in enumerate(streams)}
+        self._shards = {stream.encode(): shard for shard, stream in zip(self._of, streams, strict=True)}
         self._beyond_at = 0.0
-        self._claimed = [_START] * keys.shards  # how far, by shard
+        self._claimed: list[str | bytes] = [_START] * keys.shards  # how far, by shard
         self._claim = client.register_script(lua("redis_claim"))
         self._keep = client.register_script(lua("redis_keep"))
         self._release = client.register_script(lua("redis_release"))
@@ -67,13 +78,14 @@ class RedisGroup:
             found = self._look(count, max(1, int(min(self._block_s, left_s) * 1000)))
         return found
 
-    def claim(self, count: int, idle_s: float) -> list[Delivery]:
+    def claim(self, count: int, idle_s: float, after: str = "") -> list[Delivery]:
         found: list[Delivery] = []
-        for shard in range(self._keys.shards):
-            for _ in range(_PIECES):
-                if len(found) == count:
+        for shard in self._of:
+            at: str | bytes = f"({after}" if after else self._claimed[shard]
+            for piece in itertools.count():
+                if len(found) == count or (piece == _PIECES and not after):
                     break
-                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), self._claimed[shard]]
+                arguments = [self._group, self._consumer, int(idle_s * 1000), count - len(found), at]
                 behind, entries = self._in_group(self._claim_piece(shard, arguments))
                 found += [
                     Delivery(
@@ -81,9 +93,11 @@ class RedisGroup:
                     )
                     for position, deliveries, fields in entries
                 ]
-                self._claimed[shard] = behind  # the next claim goes on there: what others work on is not seen each time
-                if behind == _START:
+                at = behind
+                if at == _START:
                     break
+            if not after:
+                self._claimed[shard] = at  # the next claim goes on there: what others work on is not seen each time
         return found
 
     def keep(self, entries: Sequence[StreamEntry]) -> list[StreamEntry]:
@@ -98,6 +112,18 @@ class RedisGroup:
         for shard, positions in _by_shard(entries).items():
             with without_group(), translated(self._client):
                 self._release(keys=[self._stream(shard)], args=[self._group, self._consumer, *positions])
+
+    def again(self, positions: Sequence[str]) -> list[StreamEntry]:
+        [shard] = self._of
+        stream = self._stream(shard)
+        with translated(self._client), node_of(self._client, stream).pipeline(transaction=False) as flight:
+            for position in positions:
+                flight.xrange(stream, position, position)
+            found = [_entry(shard, *each) for [*reply] in flight.execute() for each in reply]
+            gone = set(positions) - {entry.position for entry in found}
+            if gone:
+                self._client.xack(stream, self._group, *gone)
+        return found
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         for shard, positions in _by_shard(entries).items():
@@ -115,7 +141,7 @@ class RedisGroup:
 
     def close(self) -> None:
         with suppress(IngestError), translated(self._client):  # a name that is left behind does no harm
-            for shard in range(self._keys.shards):
+            for shard in self._of:
                 self._leave(keys=[self._stream(shard)], args=[self._group, self._consumer])
 
     def _look(self, count: int, block_ms: int) -> list[StreamEntry]:
@@ -173,7 +199,7 @@ class RedisGroup:
             raise ConfigurationError([f"shards: {first} are too few, {found}: {least}"])
 
     def _make(self, begin: str) -> None:
-        for shard in range(self._keys.shards):
+        for shard in self._of:
             try:
                 with translated(self._client):
                     self._client.xgroup_create(self._stream(shard), self._group, id=begin, mkstream=True)

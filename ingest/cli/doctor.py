@@ -36,7 +36,7 @@ _OK, _NOTE, _FAIL = Text("ok   ", "green"), Text("note ", "yellow"), Text("FAIL 
 @as_json
 @pass_services
 def doctor(services: Services, *, ids: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Check Redis, storage, broker, clock, stream, settings, and log in to accounts: those named, or all of up to 20.
+    """Check Redis, storage, sink, broker, clock, stream, settings, and log in to accounts: those named, or up to 20.
 
     Exit code 1 if anything is down or wrong, one line each on stderr.
     """

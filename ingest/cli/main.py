@@ -27,6 +27,8 @@ _COMMANDS = (
     "events",
     "quarantine",
     "replay",
+    "relay",
+    "deadletter",
     "object",
     "doctor",
     "simulator",

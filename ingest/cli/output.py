@@ -52,6 +52,17 @@ def dump(value: object, *, indent: int | None = 2) -> None:
     click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))
 
 
+def dump_each(values: Iterable[object]) -> None:
+    """One JSON array, of which one value at a time is in memory."""
+    comma = ""
+    click.echo("[", nl=False)
+    for value in values:
+        text = json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
+        click.echo(f"{comma}\n{text}", nl=False)
+        comma = ","
+    click.echo("\n]" if comma else "]")
+
+
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

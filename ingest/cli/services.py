@@ -27,11 +27,19 @@ def quiet(settings: Settings) -> Settings:
 
 def pass_services(command: Callable[Concatenate[Services, P], R]) -> Callable[P, R]:
     """Hand the services to a command as its first argument."""
+    return _passing(command, quiet)
 
+
+def pass_logging_services(command: Callable[Concatenate[Services, P], R]) -> Callable[P, R]:
+    """The same for a command that runs for long, and logs as a worker does."""
+    return _passing(command, lambda settings: settings)
+
+
+def _passing(command: Callable[Concatenate[Services, P], R], settled: Callable[[Settings], Settings]) -> Callable[P, R]:
     @functools.wraps(command)
     def with_services(*args: P.args, **kwargs: P.kwargs) -> R:
         ctx = click.get_current_context()
-        services: Services = ctx.obj() if ctx.obj else build(quiet(Settings.load()))
+        services: Services = ctx.obj() if ctx.obj else build(settled(Settings.load()))
         ctx.call_on_close(services.close)
         return command(services, *args, **kwargs)
 

@@ -6,10 +6,12 @@ Rules of this room:
 - Anything that lives in a process for long has `ping()` (raises what is wrong) and `close()`.
 """
 
+from ingest.ports.dead import DeadLetter, DeadLetters
 from ingest.ports.names import Names, ServiceRecord
 from ingest.ports.objects import Contents, ObjectInfo, ObjectStore, Put, Scanner, Spool, SpoolFactory
 from ingest.ports.process import Clock, Credentials, Dispatcher, Secrets, Telemetry
 from ingest.ports.server import ByteStream, Dialer, Hosts, TlsInfo
+from ingest.ports.sink import EventSink, ShardTurn
 from ingest.ports.state import AccountRegistry, Lease, Ledger, Refusals, Schedule
 from ingest.ports.stream import ConsumerGroup, Delivery, EventGroup, EventLog, HandledEvents, Turn
 
@@ -20,11 +22,14 @@ __all__ = [
     "ConsumerGroup",
     "Contents",
     "Credentials",
+    "DeadLetter",
+    "DeadLetters",
     "Delivery",
     "Dialer",
     "Dispatcher",
     "EventGroup",
     "EventLog",
+    "EventSink",
     "HandledEvents",
     "Hosts",
     "Lease",
@@ -38,6 +43,7 @@ __all__ = [
     "Schedule",
     "Secrets",
     "ServiceRecord",
+    "ShardTurn",
     "Spool",
     "SpoolFactory",
     "Telemetry",

@@ -87,11 +87,12 @@ class EventGroup(Protocol):
         """New entries as soon as there are any: at most `count`, or one a shard; none after `timeout_s`."""
         ...
 
-    def claim(self, count: int, idle_s: float) -> list[Delivery]:
+    def claim(self, count: int, idle_s: float, after: str = "") -> list[Delivery]:
         """At most `count` that were delivered and left for `idle_s`, by others or by this consumer itself.
 
         They are this consumer's from here on. What was trimmed meanwhile counts as acknowledged. Each call looks at
-        some thousands of pending entries, and the next one goes on behind them.
+        some thousands of pending entries, and the next one goes on behind them. With `after`, for who reads one shard:
+        those behind that position, in order, and all of them looked at.
         """
         ...
 
@@ -101,6 +102,10 @@ class EventGroup(Protocol):
 
     def release(self, entries: Sequence[StreamEntry]) -> None:
         """Give back what was not begun: whoever claims next gets it, and this delivery was none."""
+        ...
+
+    def again(self, positions: Sequence[str]) -> list[StreamEntry]:
+        """What this consumer has at these positions, for who reads one shard. What is gone counts as acknowledged."""
         ...
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:

@@ -22,6 +22,7 @@ from ingest.adapters.clamd import ClamdScanner
 from ingest.adapters.credentials import credentials_over
 from ingest.adapters.embedded_redis import EmbeddedRedis
 from ingest.adapters.secrets import SecretStore
+from ingest.adapters.sinks.claim_check import ClaimCheckSink
 from ingest.adapters.spool import Spools
 from ingest.adapters.stores import open_store
 from ingest.adapters.tcp import TcpDialer
@@ -37,15 +38,17 @@ from ingest.once import once
 from ingest.pipeline import Pipeline
 from ingest.poll import Poller
 from ingest.pop3.session import SessionLimits
-from ingest.ports import Credentials, Dispatcher, Names, ObjectStore, Scanner, Secrets, SpoolFactory
+from ingest.ports import Credentials, Dispatcher, EventSink, Names, ObjectStore, Scanner, Secrets, SpoolFactory
 from ingest.quarantine import Quarantine
 from ingest.rawmail import RawMail
+from ingest.relay import Relay, RelayLimits
 from ingest.replay import Replayer
 from ingest.retry import Steps
 from ingest.scanning import Scanning
 from ingest.schedule import Cadence
 from ingest.settings import Settings
 from ingest.visit import VisitLimits
+from ingest.wiring.sinks import open_sink
 from ingest.wiring.state import StateServices
 
 DISPATCHERS = "mailsluice.dispatcher"
@@ -237,6 +240,37 @@ class Services(StateServices):
             steps=self.steps,
             lease_ttl_s=self.settings.lease_ttl_s,
         )
+
+    @once
+    def sink(self) -> EventSink:
+        sink = open_sink(self.settings, self.clock)
+        if self.settings.storage_url is not None:
+            sink = ClaimCheckSink(sink, lambda: self.store)
+        self._closing.append(sink.close)
+        return sink
+
+    @once
+    def relays(self) -> list[Relay]:
+        """One a shard, for a thread each."""
+        settings = self.settings
+        limits = RelayLimits(
+            batch=settings.relay_batch_events,
+            window=max(1000, settings.relay_batch_events),
+            max_wait_s=settings.relay_max_wait_s,
+            give_up_s=settings.relay_give_up_s,
+        )
+        return [
+            Relay(
+                group=self.group(shard),
+                turn=self.turn(shard),
+                sink=self.sink,
+                clock=self.clock,
+                telemetry=self.telemetry,
+                limits=limits,
+                rest=self.drain.wait,
+            )
+            for shard in range(settings.shards)
+        ]
 
     @once
     def quarantine(self) -> Quarantine:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 
 from ingest.adapters.clock import SystemClock
 from ingest.adapters.redis_accounts import RedisAccounts
 from ingest.adapters.redis_client import Client, Keys, check_state, connect, state_problem
+from ingest.adapters.redis_dead import RedisDeadLetters
 from ingest.adapters.redis_events import RedisEvents
+from ingest.adapters.redis_group import RedisGroup
 from ingest.adapters.redis_hosts import RedisHosts
 from ingest.adapters.redis_lease import RedisLease
 from ingest.adapters.redis_ledger import RedisLedger
 from ingest.adapters.redis_refusals import RedisRefusals
 from ingest.adapters.redis_room import StreamRoom
 from ingest.adapters.redis_schedule import RedisSchedule
+from ingest.adapters.redis_turn import RedisTurn
 from ingest.adapters.telemetry import LogTelemetry, make_logger
 from ingest.errors import IngestError, StateUnavailable
 from ingest.models import Failure
 from ingest.once import once
-from ingest.ports import AccountRegistry, Clock, EventLog, Hosts, Lease, Ledger, Refusals, Schedule, Telemetry
+from ingest.ports import (
+    AccountRegistry,
+    Clock,
+    DeadLetters,
+    EventGroup,
+    EventLog,
+    Hosts,
+    Lease,
+    Ledger,
+    Refusals,
+    Schedule,
+    ShardTurn,
+    Telemetry,
+)
 from ingest.settings import Settings
 
 _WAIT_S = 2.0
@@ -99,6 +117,29 @@ class StateServices:
             timeout_s=self.settings.redis_timeout_s,
             max_bytes=self.settings.stream_max_bytes,
             retention_s=self.settings.events_retention_s,
+        )
+
+    def group(self, shard: int) -> EventGroup:
+        """The relay's side of one shard's stream; a group that is new begins with the oldest event."""
+        return RedisGroup(
+            self.state,
+            self.keys,
+            group=self.settings.relay_group,
+            consumer=f"{socket.gethostname()}-{os.getpid()}",
+            from_start=True,
+            timeout_s=self.settings.redis_timeout_s,
+            shards=[shard],
+        )
+
+    def turn(self, shard: int) -> ShardTurn:
+        settings = self.settings
+        return RedisTurn(self.state, self.keys, group=settings.relay_group, shard=shard, ttl_s=settings.lease_ttl_s)
+
+    def dead_letters(self, group: str | None = None) -> DeadLetters:
+        """Those of a group; of the relay's where none is given."""
+        settings = self.settings
+        return RedisDeadLetters(
+            self.state, self.keys, group=group or settings.relay_group, max_bytes=settings.stream_max_bytes
         )
 
     def wait_for_state(self) -> None:

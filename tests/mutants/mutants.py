@@ -39,6 +39,7 @@ LESSONS = "tests/unit/test_arrival_lessons.py::"
 PROMISE = ("tests/property/test_promise.py::TestPromise::runTest",)
 SIMULATION = "tests/simulation/test_simulation.py::test_a_slice_of_seeds_keeps_all_that_is_promised"
 STATE = "tests/contract/test_state.py::"
+RELAY = "tests/unit/test_relay.py::"
 INFECTED = "tests/unit/test_poll_infected.py::"
 WAITS = "tests/unit/test_poll_waits.py::"
 SCANNER = "tests/contract/test_scanner.py::"
@@ -373,5 +374,44 @@ MUTANTS = (
             WAITS + "test_a_scanner_that_takes_longer_than_the_lease_costs_no_poll",
             WAITS + "test_a_poll_whose_lease_is_lost_does_not_wait_for_the_store",
         ),
+    ),
+    Mutant(
+        "the-relay-acknowledges-what-it-sent",
+        "only what the sink confirmed is acknowledged",
+        (
+            Edit(
+                "ingest/relay.py",
+                "        done = [entry for entry, outcome in zip(batch, outcomes, strict=True) if outcome is None]\n",
+                "        done = list(batch)\n",
+            ),
+        ),
+        (
+            RELAY + "test_a_sink_that_is_down_is_waited_for_longer_each_time_and_nothing_is_lost",
+            RELAY + "test_behind_an_event_that_must_wait_its_account_waits_and_the_others_go_on",
+        ),
+    ),
+    Mutant(
+        "an-event-overtakes-the-one-before-it",
+        "behind an event that must wait its account waits",
+        (
+            Edit(
+                "ingest/events/order.py",
+                "    return outcome is not None and not isinstance(outcome, EventRefused)\n",
+                "    return False\n",
+            ),
+        ),
+        (RELAY + "test_behind_an_event_that_must_wait_its_account_waits_and_the_others_go_on",),
+    ),
+    Mutant(
+        "a-poison-event-stays-in-the-way",
+        "an event that a sink refuses for itself stops no other",
+        (
+            Edit(
+                "ingest/relay.py",
+                "            if isinstance(outcome, EventRefused):\n",
+                "            if False:\n",
+            ),
+        ),
+        (RELAY + "test_an_event_that_is_refused_goes_to_the_dead_letters_and_the_ones_behind_it_go_on",),
     ),
 )

@@ -76,3 +76,36 @@ class PollProcess(Server):
         [line] = [line for line in self.log_file.read_text().splitlines() if line.startswith("{")]
         report: dict[str, Any] = json.loads(line)
         return report
+
+
+class RelayProcess(Server):
+    """One `mailsluice relay`; `start` returns at the moment that the test names.
+
+    Args:
+        directory: its log.
+        environment: its settings.
+        reached: whether that moment is there.
+    """
+
+    name = "relay"
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], reached: Callable[[], bool]) -> None:
+        super().__init__(directory, start_timeout_s=60)
+        self.environment_variables = dict(environment)
+        self._reached = reached
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "ingest", "relay", "--json"]
+
+    def answers(self) -> bool:
+        return self._reached()
+
+    def ended(self) -> tuple[int, dict[str, Any]]:
+        """Ask it to end; its exit code, and what it said then."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(30)
+        self.stop()
+        lines = [line for line in self.log_file.read_text().splitlines() if line.startswith('{"sent"')]
+        summary: dict[str, Any] = json.loads(lines[-1])
+        return code, summary

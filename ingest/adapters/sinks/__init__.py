@@ -1,0 +1,1 @@
+"""Sinks, one file each. See `ingest.ports.EventSink`; one contract suite runs on all of them."""
