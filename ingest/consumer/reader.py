@@ -127,25 +127,27 @@ class Reader:
             self._group.close()
 
     def _deliveries(self) -> Iterator[tuple[StreamEntry, int]]:
-        claim_at, quiet_since = 0.0, time.monotonic()
+        claim_at, quiet_since, looked = 0.0, time.monotonic(), False
         while not self._stopping.is_set():
             if time.monotonic() >= claim_at:
                 claimed = self._ask(lambda: self._group.claim(1, self._left_s))
                 if claimed:
                     yield claimed[0].entry, claimed[0].count
-                    quiet_since = time.monotonic()
+                    quiet_since, looked = time.monotonic(), False
                     continue
                 claim_at = time.monotonic() + _CLAIM_EVERY_S
             quiet_s = time.monotonic() - quiet_since
             left_s = _WAIT_S if self._timeout_s is None else min(_WAIT_S, self._timeout_s - quiet_s)
-            if left_s <= 0:
+            if left_s <= 0 and looked:  # a Redis that is slow is not without events
                 return
-            self._rest.extend(self._ask(lambda: self._group.read(self._batch, left_s)))  # noqa: B023 - asked here
+            wait_s = max(0.0, left_s)
+            self._rest.extend(self._ask(lambda: self._group.read(self._batch, wait_s)))  # noqa: B023 - asked here
             self._kept_at = time.monotonic()
             if self._rest:
                 yield from self._new()
-                quiet_since = time.monotonic()
+                quiet_since, looked = time.monotonic(), False
             else:
+                looked = True
                 claim_at = 0.0
 
     def _new(self) -> Iterator[tuple[StreamEntry, int]]:

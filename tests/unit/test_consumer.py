@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,7 @@ from ingest.consumer.loop import Consumer
 from ingest.consumer.reader import Reader
 from ingest.errors import StateFull, StateRefused
 from ingest.models import StreamEntry
-from ingest.ports import Clock, EventGroup
+from ingest.ports import Clock, Delivery, EventGroup
 from ingest.testing import MadeContents, as_entry, make_event
 
 
@@ -143,3 +144,18 @@ def test_what_could_not_be_given_back_is_not_followed_by_further_questions() -> 
     group = house.member("one", Refusing)
     house.reader(group, idle_s=3600, stopping=threading.Event()).close()
     assert not group.closed
+
+
+class Slow(MemoryGroup):
+    """Claiming takes longer than the consumer waits for events."""
+
+    def claim(self, count: int, idle_s: float, after: str = "") -> list[Delivery]:
+        time.sleep(0.05)
+        return super().claim(count, idle_s, after)
+
+
+def test_a_redis_that_is_slow_ends_no_consumer_before_it_has_looked() -> None:
+    house = House()
+    seen: list[str] = []
+    house.consumer(house.member("one", Slow)).handle(lambda event: seen.append(event.id))
+    assert seen == house.ids
